@@ -1,0 +1,113 @@
+/* database.c - see database.h. */
+#include "database.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool is_protected(struct cli *cli, const char *name)
+{
+    bough_branches branches = {NULL, 0};
+    bool answer = bough_branch_get(&branches, cli->store, name) == BOUGH_OK && branches.items[0].is_protected;
+
+    bough_branches_release(&branches);
+    return answer;
+}
+
+/* Why SQLite says that the database is read-only: a past state and a protected branch refuse, a store without write
+ * permission is an I/O error, and what is left is the script's own doing (PRAGMA query_only). */
+static int read_only_code(struct cli *cli, const struct database *database)
+{
+    if (!database->is_branch || is_protected(cli, database->ref))
+        return BOUGH_REFUSED;
+    return access(bough_store_path(cli->store), W_OK) != 0 ? BOUGH_IO : BOUGH_SQL;
+}
+
+static int code_of(struct cli *cli, const struct database *database, int sqlite_code)
+{
+    switch (sqlite_code & 0xFF) {
+    case SQLITE_OK:
+        return BOUGH_OK;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return BOUGH_BUSY;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return BOUGH_CORRUPT;
+    case SQLITE_FULL:
+        return BOUGH_FULL;
+    case SQLITE_IOERR:
+        return BOUGH_IO;
+    case SQLITE_READONLY:
+        return read_only_code(cli, database);
+    default:
+        return BOUGH_SQL;
+    }
+}
+
+/* What the VFS knows beyond SQLite's few words; "" when the failure is SQLite's own. */
+static char *reason(int sqlite_code)
+{
+    int primary = sqlite_code & 0xFF;
+    bool may_be_ours = primary == SQLITE_CANTOPEN || primary == SQLITE_IOERR || primary == SQLITE_CORRUPT ||
+                       primary == SQLITE_FULL || primary == SQLITE_NOTADB || primary == SQLITE_BUSY;
+    const char *text = bough_error_message();
+
+    return out_format("%s%s%s", may_be_ours && text[0] ? " (" : "", may_be_ours ? text : "",
+                      may_be_ours && text[0] ? ")" : "");
+}
+
+int database_fail(struct cli *cli, struct database *database, int sqlite_code, const char *where)
+{
+    char *more = reason(sqlite_code);
+    char *text = out_copy(database->handle ? sqlite3_errmsg(database->handle) : sqlite3_errstr(sqlite_code));
+    int rc = code_of(cli, database, sqlite_code);
+
+    if (rc == BOUGH_REFUSED)
+        cli_hint(cli,
+                 database->is_branch ? "%s is protected; bough unprotect %s allows writes"
+                                     : "%s is a past state; bough branch NAME %s forks it",
+                 database->ref, database->ref);
+    cli_fail(cli, rc, "%s: %s%s%s%s", database->ref, where, where[0] ? ": " : "", text, more);
+    free(text);
+    free(more);
+    return rc;
+}
+
+int database_open(struct cli *cli, struct database *out, const char *ref, bool writable)
+{
+    bough_ref target = {0};
+    char *uri = NULL;
+    char *path = NULL;
+    int flags = SQLITE_OPEN_URI;
+    int rc = cli_check(cli, bough_vfs_register(false));
+
+    if (rc == BOUGH_OK)
+        rc = cli_check(cli, bough_ref_resolve(&target, cli->store, ref));
+    if (rc == BOUGH_OK)
+        rc = cli_check(cli, bough_ref_url(&uri, &path, cli->store, ref));
+    if (rc == BOUGH_OK) {
+        int code = SQLITE_OK;
+
+        out->ref = out_copy(ref);
+        out->is_branch = target.branch != NULL;
+        flags |= writable && out->is_branch ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+        code = sqlite3_open_v2(uri, &out->handle, flags, NULL);
+        if (code != SQLITE_OK)
+            rc = database_fail(cli, out, code, "cannot be opened");
+        else
+            sqlite3_busy_timeout(out->handle, cli->timeout_ms > INT32_MAX ? INT32_MAX : (int)cli->timeout_ms);
+    }
+    bough_ref_release(&target);
+    free(uri);
+    free(path);
+    return rc;
+}
+
+void database_close(struct database *database)
+{
+    sqlite3_close(database->handle);
+    free(database->ref);
+    database->handle = NULL;
+    database->ref = NULL;
+}

@@ -1,0 +1,207 @@
+/* json.c - see json.h. */
+#include "json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void separate(struct json *json)
+{
+    if (json->comma)
+        putc(',', json->file);
+    json->comma = true;
+}
+
+void json_open(struct json *json, char bracket)
+{
+    separate(json);
+    putc(bracket, json->file);
+    json->comma = false;
+}
+
+void json_close(struct json *json, char bracket)
+{
+    putc(bracket, json->file);
+    json->comma = true;
+}
+
+void json_key(struct json *json, const char *key)
+{
+    json_string(json, key);
+    putc(':', json->file);
+    json->comma = false;
+}
+
+void json_null(struct json *json)
+{
+    separate(json);
+    fputs("null", json->file);
+}
+
+void json_bool(struct json *json, bool value)
+{
+    separate(json);
+    fputs(value ? "true" : "false", json->file);
+}
+
+void json_int(struct json *json, int64_t value)
+{
+    separate(json);
+    fprintf(json->file, "%" PRId64, value);
+}
+
+void json_uint(struct json *json, uint64_t value)
+{
+    separate(json);
+    fprintf(json->file, "%" PRIu64, value);
+}
+
+/* The shortest of 15 to 17 digits that reads back as the same number, always with a mark of a real. */
+void json_real(struct json *json, double value)
+{
+    char text[40] = "";
+    int digits = 15;
+
+    if (!isfinite(value)) {
+        json_null(json);
+        return;
+    }
+    do
+        snprintf(text, sizeof text, "%.*g", digits, value);
+    while (digits++ < 17 && strtod(text, NULL) != value);
+    separate(json);
+    fputs(text, json->file);
+    if (!strpbrk(text, ".e"))
+        fputs(".0", json->file);
+}
+
+/* The lowest and highest second byte that may follow a lead byte: what keeps overlong forms, surrogates and numbers
+ * beyond U+10FFFF out. */
+static void second_byte_range(unsigned char lead, unsigned char *out_low, unsigned char *out_high)
+{
+    *out_low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    *out_high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+}
+
+/* Length of the well-formed sequence at p, or 0 and in *out_bad the length of the broken part. */
+static size_t sequence_length(const unsigned char *p, size_t left, size_t *out_bad)
+{
+    unsigned char low = 0;
+    unsigned char high = 0;
+    size_t length = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
+
+    *out_bad = 1;
+    second_byte_range(p[0], &low, &high);
+    for (size_t i = 1; i < length; i++) {
+        if (i >= left || p[i] < low || p[i] > high) {
+            *out_bad = i;
+            return 0;
+        }
+        low = 0x80;
+        high = 0xBF;
+    }
+    return length;
+}
+
+static void put_ascii(FILE *file, unsigned char c)
+{
+    static const char escapes[] = "\b\t\n\f\r\"\\";
+    static const char letters[] = "btnfr\"\\";
+    const char *found = c ? strchr(escapes, c) : NULL;
+
+    if (found)
+        fprintf(file, "\\%c", letters[found - escapes]);
+    else if (c < 0x20 || c == 0x7F)
+        fprintf(file, "\\u%04x", c);
+    else
+        putc(c, file);
+}
+
+void json_bytes(struct json *json, const char *bytes, size_t len_bytes)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    size_t bad = 0;
+
+    separate(json);
+    putc('"', json->file);
+    for (size_t i = 0; i < len_bytes;) {
+        size_t length = sequence_length(p + i, len_bytes - i, &bad);
+
+        if (length == 1)
+            put_ascii(json->file, p[i]);
+        else if (length > 1)
+            fwrite(p + i, 1, length, json->file);
+        else
+            fputs("\xEF\xBF\xBD", json->file);
+        i += length ? length : bad;
+    }
+    putc('"', json->file);
+}
+
+void json_string(struct json *json, const char *text)
+{
+    if (text)
+        json_bytes(json, text, strlen(text));
+    else
+        json_null(json);
+}
+
+void json_hex(struct json *json, const void *bytes, size_t len_bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *p = bytes;
+
+    separate(json);
+    putc('"', json->file);
+    for (size_t i = 0; i < len_bytes; i++) {
+        putc(digits[p[i] >> 4], json->file);
+        putc(digits[p[i] & 15], json->file);
+    }
+    putc('"', json->file);
+}
+
+void json_put_string(struct json *json, const char *key, const char *text)
+{
+    json_key(json, key);
+    json_string(json, text);
+}
+
+void json_put_id(struct json *json, const char *key, const char *id)
+{
+    json_put_string(json, key, id[0] ? id : NULL);
+}
+
+void json_put_time(struct json *json, const char *key, int64_t ms)
+{
+    char text[64] = "";
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm parts = {0};
+
+    json_key(json, key);
+    if (ms == 0 || !gmtime_r(&seconds, &parts)) {
+        json_null(json);
+        return;
+    }
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    json_string(json, text);
+}
+
+void json_put_uint(struct json *json, const char *key, uint64_t value)
+{
+    json_key(json, key);
+    json_uint(json, value);
+}
+
+void json_put_bool(struct json *json, const char *key, bool value)
+{
+    json_key(json, key);
+    json_bool(json, value);
+}
+
+void json_put_null(struct json *json, const char *key)
+{
+    json_key(json, key);
+    json_null(json);
+}

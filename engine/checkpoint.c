@@ -1,0 +1,339 @@
+/* checkpoint.c - folding a layer's overlay into the page map, so that its log starts over.
+ *
+ * The order, and what a crash after each step leaves:
+ *   1. frames synced (where anything is not)      the old header and log
+ *   2. nodes appended and synced                  the same, and nodes that nothing refers to
+ *   3. the other header slot written and synced   the new header; its log is empty
+ *   4. published; the new log's first record may overwrite the old log
+ * A sync that fails in step 3 leaves it open which header is on the disk. The slot is made invalid again, and the layer is
+ * poisoned. A writer that is killed in step 3 leaves the HEADER flag; the next writer looks (txn.c, adopt_header).
+ */
+#include "error.h"
+#include "fold.h"
+#include "layer_state.h"
+#include "os.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The log of a generation begins in a chunk of at least this size, away from the header. */
+#define LOG_CHUNK (64u << 10)
+
+static int by_number(const void *x, const void *y)
+{
+    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+    return (a > b) - (a < b);
+}
+
+/* Overlay and transaction in one ascending list; the transaction's version of a block counts. */
+static int merge(struct bough__fold_page **out, size_t *out_count, uint64_t *out_keep, struct bough__layer *layer,
+                 const struct bough__checkpoint *txn)
+{
+    size_t count = 0, i = 0, j = 0, n = 0;
+    struct bough__overlay_entry *versions = NULL;
+    int rc = bough__overlay_collect(&versions, &count, out_keep, layer->overlay, layer->overlay->newest_txn);
+    if (rc != BOUGH_OK)
+        return rc;
+    uint64_t txn_keep = txn != NULL ? txn->keep_blocks : BOUGH__KEEP_ALL;
+    size_t txn_count = txn != NULL ? txn->page_count : 0;
+    struct bough__fold_page *pages = bough__alloc((count + txn_count + 1) * sizeof *pages);
+    if (pages == NULL) {
+        free(versions);
+        return bough__fail_memory();
+    }
+    while (i < count || j < txn_count) {
+        if (j < txn_count && (i >= count || txn->pages[j].block <= versions[i].block)) {
+            if (i < count && txn->pages[j].block == versions[i].block)
+                i++;
+            pages[n++] = txn->pages[j++];
+        } else {
+            if (versions[i].block < txn_keep) /* else the transaction cut it off */
+                pages[n++] = (struct bough__fold_page){versions[i].block, versions[i].frame, versions[i].txn,
+                                                       versions[i].sum};
+            i++;
+        }
+    }
+    if (txn_keep < *out_keep)
+        *out_keep = txn_keep;
+    free(versions);
+    *out = pages;
+    *out_count = n;
+    return BOUGH_OK;
+}
+
+/* Writes the slot in the place that is not in use, and makes it durable. */
+static int put_header(struct bough__layer *layer, const struct bough__layer_slot *slot)
+{
+    struct bough__error_state error;
+    bough__shm_set(&layer->shm, BOUGH__SHM_HEADER);
+    int rc = bough__layer_file_write_slot(layer->fd, layer->space, layer->number, slot);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_sync(layer);
+    if (rc == BOUGH_OK)
+        return BOUGH_OK;
+    bough__error_save(&error);
+    if (bough__layer_file_void_slot(layer->fd, layer->space, slot->sequence) == BOUGH_OK)
+        bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
+    bough__error_restore(&error);
+    return rc;
+}
+
+/* ---- free extents ---- */
+
+/* What a checkpoint collects frames for: those of this layer that were born after the hold and that the new tree does
+ * not refer to. */
+struct sweep {
+    struct bough__layer *layer;
+    const struct bough__tree *tree; /* the new one */
+    uint64_t hold_txn;
+    struct bough__frames freed;
+};
+
+static int sweep_frame(struct sweep *sweep, uint64_t block, uint64_t frame, uint64_t birth)
+{
+    struct bough__entry now = {0};
+    if (frame == BOUGH__NO_FRAME || birth <= sweep->hold_txn)
+        return BOUGH_OK;
+    int rc = bough__map_lookup(&now, sweep->layer->space->nodes, sweep->tree, block);
+    if (rc != BOUGH_OK || (now.layer == sweep->layer->number && now.frame == frame))
+        return rc;
+    return bough__frames_add(&sweep->freed, frame, 1);
+}
+
+static int sweep_entry(void *context, uint64_t block, const struct bough__entry *entry)
+{
+    struct sweep *sweep = context;
+    if (entry->layer != sweep->layer->number)
+        return BOUGH_OK;
+    return sweep_frame(sweep, block, entry->frame, entry->birth);
+}
+
+/* Every version of this generation, and what the old tree had in the blocks that changed or were cut off. */
+static int sweep_generation(struct sweep *sweep, const struct bough__fold_page *pages, size_t count, uint64_t keep)
+{
+    int rc = BOUGH_OK;
+    const struct bough__overlay *overlay = sweep->layer->overlay;
+    for (uint32_t i = 0; rc == BOUGH_OK && i < overlay->entry_count; i++)
+        rc = sweep_frame(sweep, overlay->entries[i].block, overlay->entries[i].frame, overlay->entries[i].txn);
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
+        struct bough__entry old = {0};
+        rc = sweep_frame(sweep, pages[i].block, pages[i].frame, pages[i].birth);
+        if (rc == BOUGH_OK)
+            rc = bough__map_lookup(&old, sweep->layer->space->nodes, &overlay->tree, pages[i].block);
+        if (rc == BOUGH_OK)
+            rc = sweep_entry(sweep, pages[i].block, &old);
+    }
+    if (rc == BOUGH_OK && keep != BOUGH__KEEP_ALL)
+        rc = bough__map_walk(sweep->layer->space->nodes, &overlay->tree, keep, sweep_entry, sweep);
+    return rc;
+}
+
+/* Frames that hold other things than pages: the old list itself, a log chunk that is left. */
+static int sweep_range(struct sweep *sweep, uint64_t offset, uint64_t len)
+{
+    uint32_t block_size = sweep->layer->block_size;
+    if (len == 0 || offset < BOUGH__LAYER_FRAMES_OFFSET)
+        return BOUGH_OK;
+    return bough__frames_add(&sweep->freed, (offset - BOUGH__LAYER_FRAMES_OFFSET) / block_size,
+                             bough__block_count(len, block_size));
+}
+
+static int add_all(struct bough__frames *to, const struct bough__frames *from)
+{
+    int rc = BOUGH_OK;
+    for (size_t i = 0; rc == BOUGH_OK && i < from->count; i++)
+        rc = bough__frames_add(to, from->extents[i].first, from->extents[i].count);
+    return rc;
+}
+
+/* Frames that the transaction took are not free any more, whatever the old list says. */
+static int take_out(struct bough__frames *list, const struct bough__fold_page *pages, size_t count)
+{
+    size_t n = 0;
+    uint64_t *taken = bough__alloc((count + 1) * sizeof *taken);
+    if (taken == NULL)
+        return bough__fail_memory();
+    for (size_t i = 0; i < count; i++)
+        if (pages[i].frame != BOUGH__NO_FRAME)
+            taken[n++] = pages[i].frame;
+    qsort(taken, n, sizeof *taken, by_number);
+    int rc = bough__frames_subtract(list, taken, n);
+    free(taken);
+    return rc;
+}
+
+/* The next generation's list: what was free and still is, and what this generation freed. */
+static int store_free(struct bough__layer *layer, struct bough__layer_slot *slot, const struct bough__fold_page *pages,
+                      size_t count, uint64_t keep)
+{
+    struct bough__frames list = {0};
+    struct sweep sweep = {.layer = layer, .tree = &slot->tree, .hold_txn = bough__shm_hold(&layer->shm)};
+    const struct bough__layer_slot *old = &layer->slot;
+    int rc = bough__layer_free_extents(&list, layer, old, layer->overlay);
+    if (rc == BOUGH_OK)
+        rc = take_out(&list, pages, count);
+    if (rc == BOUGH_OK)
+        rc = sweep_generation(&sweep, pages, count, keep);
+    if (rc == BOUGH_OK)
+        rc = sweep_range(&sweep, old->free_offset, old->free_count * 16);
+    if (rc == BOUGH_OK && old->log_offset != slot->log_offset)
+        rc = sweep_range(&sweep, old->log_offset, old->log_size);
+    if (rc == BOUGH_OK)
+        rc = add_all(&list, &sweep.freed);
+    if (rc == BOUGH_OK) {
+        bough__frames_join(&list);
+        rc = bough__frames_store(&list, layer->fd, layer->path, slot, layer->block_size);
+    }
+    bough__frames_release(&list);
+    bough__frames_release(&sweep.freed);
+    return rc;
+}
+
+/* ---- the checkpoint ---- */
+
+/* Where the next generation's log goes: the largest chunk in use if it is large enough, else a new one at the end. */
+static int place_log(struct bough__layer *layer, struct bough__layer_slot *slot)
+{
+    const struct bough__log_position *position = &layer->overlay->position;
+    if (position->chunk_end - position->chunk_offset > slot->log_size) {
+        slot->log_offset = position->chunk_offset;
+        slot->log_size = position->chunk_end - position->chunk_offset;
+    }
+    if (slot->log_size < LOG_CHUNK) {
+        uint64_t frames = bough__block_count(LOG_CHUNK, layer->block_size);
+        slot->log_offset = bough__frame_offset(slot->frame_count, layer->block_size);
+        slot->log_size = frames * layer->block_size;
+        slot->frame_count += frames;
+    }
+    return bough__os_random(&slot->log_seed, sizeof slot->log_seed);
+}
+
+static int fold(struct bough__layer_slot *slot, struct bough__layer *layer, const struct bough__fold_page *pages,
+                size_t count, uint64_t keep, uint64_t size_bytes)
+{
+    struct bough__appender *appender = NULL;
+    int rc = bough__appender_begin(&appender, layer->space->nodes);
+    if (rc == BOUGH_OK)
+        rc = bough__fold_pages(&slot->tree, layer->space, appender, &layer->overlay->tree, layer->number, pages, count,
+                               keep, size_bytes, layer->block_size);
+    if (rc == BOUGH_OK)
+        rc = bough__appender_sync(appender);
+    if (rc == BOUGH_OK)
+        slot->node_count += bough__appender_count(appender);
+    bough__appender_end(appender);
+    return rc;
+}
+
+int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn)
+{
+    struct bough__published state = {0};
+    struct bough__overlay *overlay = NULL;
+    struct bough__layer_slot slot = layer->slot;
+    struct bough__fold_page *pages = NULL;
+    size_t count = 0;
+    uint64_t keep = BOUGH__KEEP_ALL;
+    bough__shm_read(&state, &layer->shm);
+    if (txn != NULL) {
+        state.txn = txn->txn;
+        state.size_bytes = txn->size_bytes;
+        state.frame_count = txn->frame_count;
+    }
+    int rc = BOUGH_OK;
+    if (bough__shm_durable(&layer->shm) < state.txn)
+        rc = bough__layer_sync(layer);
+    if (rc == BOUGH_OK)
+        rc = merge(&pages, &count, &keep, layer, txn);
+    if (rc == BOUGH_OK)
+        rc = fold(&slot, layer, pages, count, keep, state.size_bytes);
+    slot.sequence++;
+    slot.generation++;
+    slot.txn = slot.durable_txn = state.txn;
+    slot.hold_txn = bough__shm_hold(&layer->shm);
+    slot.frame_count = state.frame_count;
+    if (rc == BOUGH_OK)
+        rc = place_log(layer, &slot);
+    if (rc == BOUGH_OK)
+        rc = store_free(layer, &slot, pages, count, keep);
+    free(pages);
+    if (rc == BOUGH_OK)
+        rc = bough__overlay_create(&overlay, &slot.tree, slot.generation, slot.txn);
+    if (rc == BOUGH_OK)
+        rc = put_header(layer, &slot);
+    if (rc != BOUGH_OK) {
+        bough__overlay_release(overlay);
+        return rc;
+    }
+    overlay->position = bough__layer_log_start(&slot);
+    state.generation = slot.generation;
+    state.frame_count = slot.frame_count;
+    bough__shm_raise_durable(&layer->shm, slot.txn);
+    bough__layer_install(layer, overlay, &slot, &state);
+    bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
+    return BOUGH_OK;
+}
+
+/* ---- after a failed sync ---- */
+
+/* Copies the frames of what is not known durable to new ones. The page cache still has them; the disk may not, and
+ * another sync of the same pages would say nothing about them. */
+static int copy_frames(struct bough__fold_page *pages, size_t *out_count, uint64_t *out_next_frame,
+                       struct bough__layer *layer, const struct bough__overlay_entry *versions, size_t count)
+{
+    int rc = BOUGH_OK;
+    uint64_t durable = bough__shm_durable(&layer->shm);
+    uint8_t *page = bough__alloc(layer->block_size);
+    if (page == NULL)
+        return bough__fail_memory();
+    *out_count = 0;
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
+        struct bough__fold_page copy = {versions[i].block, versions[i].frame, versions[i].txn, versions[i].sum};
+        if (copy.birth > durable && copy.frame != BOUGH__NO_FRAME) {
+            rc = bough__frame_read(layer->space, layer->number, copy.frame, copy.block, copy.sum, page,
+                                   layer->block_size, false);
+            copy.frame = (*out_next_frame)++;
+            copy.sum = bough__page_sum(bough__xxh(page, layer->block_size, 0), layer->space->store_key, layer->number,
+                                       copy.frame, copy.block);
+            if (rc == BOUGH_OK)
+                rc = bough__os_write(layer->fd, page, layer->block_size,
+                                     bough__frame_offset(copy.frame, layer->block_size), layer->path);
+        }
+        pages[(*out_count)++] = copy;
+    }
+    free(page);
+    return rc;
+}
+
+int bough__layer_heal(struct bough__layer *layer)
+{
+    size_t count = 0;
+    struct bough__overlay_entry *versions = NULL;
+    struct bough__published state = {0};
+    struct bough__checkpoint all = {0};
+    struct bough__fold_page *pages = NULL;
+    bough__shm_read(&state, &layer->shm);
+    if (state.generation == 0) {
+        bough__shm_clear(&layer->shm, BOUGH__SHM_POISONED);
+        return BOUGH_OK;
+    }
+    int rc = bough__layer_open_file(layer);
+    if (rc == BOUGH_OK)
+        rc = bough__overlay_collect(&versions, &count, &all.keep_blocks, layer->overlay, state.txn);
+    if (rc == BOUGH_OK && (pages = bough__alloc((count + 1) * sizeof *pages)) == NULL)
+        rc = bough__fail_memory();
+    all.frame_count = state.frame_count;
+    if (rc == BOUGH_OK)
+        rc = copy_frames(pages, &all.page_count, &all.frame_count, layer, versions, count);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_sync(layer);
+    if (rc == BOUGH_OK) {
+        all.pages = pages;
+        all.size_bytes = state.size_bytes;
+        all.txn = state.txn;
+        rc = bough__layer_checkpoint(layer, &all);
+    }
+    if (rc == BOUGH_OK)
+        bough__shm_clear(&layer->shm, BOUGH__SHM_POISONED);
+    free(versions);
+    free(pages);
+    return rc;
+}

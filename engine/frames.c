@@ -1,0 +1,171 @@
+/* frames.c - free extents; see frames.h. */
+#include "frames.h"
+
+#include "codec.h"
+#include "error.h"
+#include "os.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* 16 MiB of list: far more than checkpoints make; what is beyond stays unused until gc. */
+#define EXTENTS_MAX (1u << 20)
+
+void bough__frames_release(struct bough__frames *frames)
+{
+    free(frames->extents);
+    *frames = (struct bough__frames){0};
+}
+
+int bough__frames_add(struct bough__frames *frames, uint64_t first, uint64_t count)
+{
+    if (count == 0)
+        return BOUGH_OK;
+    if (frames->count != 0) {
+        struct bough__extent *last = &frames->extents[frames->count - 1];
+        if (last->first + last->count == first) {
+            last->count += count;
+            return BOUGH_OK;
+        }
+    }
+    if (frames->count == frames->capacity) {
+        size_t capacity = frames->capacity * 2 + 16;
+        struct bough__extent *extents = bough__realloc(frames->extents, capacity * sizeof *extents);
+        if (extents == NULL)
+            return bough__fail_memory();
+        frames->extents = extents;
+        frames->capacity = capacity;
+    }
+    frames->extents[frames->count++] = (struct bough__extent){first, count};
+    return BOUGH_OK;
+}
+
+static int by_first(const void *a, const void *b)
+{
+    const struct bough__extent *x = a, *y = b;
+    return (x->first > y->first) - (x->first < y->first);
+}
+
+void bough__frames_join(struct bough__frames *frames)
+{
+    size_t kept = 0;
+    if (frames->count == 0)
+        return;
+    qsort(frames->extents, frames->count, sizeof *frames->extents, by_first);
+    for (size_t i = 1; i < frames->count; i++) {
+        struct bough__extent *last = &frames->extents[kept];
+        const struct bough__extent *next = &frames->extents[i];
+        if (next->first > last->first + last->count)
+            frames->extents[++kept] = *next;
+        else if (next->first + next->count > last->first + last->count)
+            last->count = next->first + next->count - last->first;
+    }
+    frames->count = kept + 1;
+}
+
+int bough__frames_subtract(struct bough__frames *frames, const uint64_t *taken, size_t count)
+{
+    struct bough__frames left = {0};
+    size_t next = 0;
+    int rc = BOUGH_OK;
+    for (size_t i = 0; rc == BOUGH_OK && i < frames->count; i++) {
+        uint64_t first = frames->extents[i].first, end = first + frames->extents[i].count;
+        while (next < count && taken[next] < first)
+            next++;
+        for (; rc == BOUGH_OK && next < count && taken[next] < end; next++) {
+            if (taken[next] >= first)
+                rc = bough__frames_add(&left, first, taken[next] - first);
+            first = taken[next] + 1;
+        }
+        if (rc == BOUGH_OK)
+            rc = bough__frames_add(&left, first, end - first);
+    }
+    if (rc != BOUGH_OK) {
+        bough__frames_release(&left);
+        return rc;
+    }
+    free(frames->extents);
+    *frames = left;
+    return BOUGH_OK;
+}
+
+bool bough__frames_take(struct bough__frames *frames, uint64_t *out_frame)
+{
+    if (frames->at < frames->count && frames->used == frames->extents[frames->at].count) {
+        frames->at++;
+        frames->used = 0;
+    }
+    if (frames->at >= frames->count)
+        return false;
+    *out_frame = frames->extents[frames->at].first + frames->used++;
+    return true;
+}
+
+bool bough__frames_has(const struct bough__frames *frames, uint64_t frame)
+{
+    size_t low = 0, high = frames->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (frames->extents[middle].first + frames->extents[middle].count <= frame)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < frames->count && frames->extents[low].first <= frame;
+}
+
+static int decode(struct bough__frames *out, const uint8_t *bytes, const struct bough__layer_slot *slot)
+{
+    for (uint64_t i = 0; i < slot->free_count; i++) {
+        uint64_t first = bough__get64(bytes + 16 * i), count = bough__get64(bytes + 16 * i + 8);
+        if (count == 0 || first >= slot->frame_count || count > slot->frame_count - first) {
+            bough__frames_release(out);
+            return BOUGH_OK;
+        }
+        int rc = bough__frames_add(out, first, count);
+        if (rc != BOUGH_OK)
+            return rc;
+    }
+    return BOUGH_OK;
+}
+
+int bough__frames_load(struct bough__frames *out, int fd, const char *path, const struct bough__layer_slot *slot,
+                       uint32_t block_size)
+{
+    *out = (struct bough__frames){0};
+    if (slot->free_count == 0 || slot->free_count > EXTENTS_MAX || slot->free_offset < BOUGH__LAYER_FRAMES_OFFSET ||
+        slot->free_offset > bough__frame_offset(slot->frame_count, block_size))
+        return BOUGH_OK;
+    size_t len = (size_t)slot->free_count * 16, got = 0;
+    uint8_t *bytes = bough__alloc(len);
+    if (bytes == NULL)
+        return bough__fail_memory();
+    int rc = bough__os_read_some(&got, fd, bytes, len, slot->free_offset, path);
+    if (rc == BOUGH_OK && got == len && bough__xxh(bytes, len, slot->log_seed) == slot->free_sum)
+        rc = decode(out, bytes, slot);
+    free(bytes);
+    return rc;
+}
+
+int bough__frames_store(const struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
+                        uint32_t block_size)
+{
+    size_t count = frames->count < EXTENTS_MAX ? frames->count : EXTENTS_MAX;
+    slot->free_offset = slot->free_count = slot->free_sum = 0;
+    if (count == 0)
+        return BOUGH_OK;
+    uint8_t *bytes = bough__alloc(count * 16);
+    if (bytes == NULL)
+        return bough__fail_memory();
+    for (size_t i = 0; i < count; i++) {
+        bough__put64(bytes + 16 * i, frames->extents[i].first);
+        bough__put64(bytes + 16 * i + 8, frames->extents[i].count);
+    }
+    slot->free_offset = bough__frame_offset(slot->frame_count, block_size);
+    slot->free_count = count;
+    slot->free_sum = bough__xxh(bytes, count * 16, slot->log_seed);
+    slot->frame_count += bough__block_count(count * 16, block_size);
+    int rc = bough__os_write(fd, bytes, count * 16, slot->free_offset, path);
+    free(bytes);
+    return rc;
+}

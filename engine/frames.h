@@ -1,0 +1,47 @@
+/* frames.h - the frames of a layer that nothing refers to: free extents.
+ *
+ * A checkpoint knows which frames its generation superseded. One that was born after the newest commit of the layer
+ * (the hold) belongs to nobody but snapshots that are still open; it joins the list of free extents, which is stored
+ * beside the header. The first opener of all processes may use them: no snapshot of the layer is open then. Who joins
+ * later hands out frames at the end of the file only.
+ *
+ * Stored: pairs of first frame (8) and number of frames (8), little-endian, ascending, in frames of their own; the
+ * header slot has their offset, number and XXH3. A list that fails its sum is a list without entries: frames are lost
+ * until gc finds them, and nothing else.
+ */
+#ifndef BOUGH_ENGINE_FRAMES_H
+#define BOUGH_ENGINE_FRAMES_H
+
+#include "layer_file.h"
+
+struct bough__extent {
+    uint64_t first, count;
+};
+
+/* All zero is the empty list. */
+struct bough__frames {
+    struct bough__extent *extents;
+    size_t count, capacity;
+    /* How far the list has been handed out. */
+    size_t at;
+    uint64_t used; /* frames of extents[at] */
+};
+
+void bough__frames_release(struct bough__frames *frames);
+int bough__frames_add(struct bough__frames *frames, uint64_t first, uint64_t count);
+/* Sorts and joins; an extent that overlaps another loses what both have only once. */
+void bough__frames_join(struct bough__frames *frames);
+/* Takes the given frames out (ascending, joined list). */
+int bough__frames_subtract(struct bough__frames *frames, const uint64_t *taken, size_t count);
+/* Hands one out; false: none left. To take a hand-out back, put `at` and `used` back as they were. */
+bool bough__frames_take(struct bough__frames *frames, uint64_t *out_frame);
+bool bough__frames_has(const struct bough__frames *frames, uint64_t frame); /* joined list */
+
+/* Reads the slot's list; damaged or impossible: empty. */
+int bough__frames_load(struct bough__frames *out, int fd, const char *path, const struct bough__layer_slot *slot,
+                       uint32_t block_size);
+/* Writes the list at the end of the frames handed out and notes it in the slot. Not synced. */
+int bough__frames_store(const struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
+                        uint32_t block_size);
+
+#endif

@@ -1,0 +1,637 @@
+/* layer.c - opening, recovering and closing a layer; what its openers share.
+ *
+ * A layer has no file until its branch is written to. Then the file holds frames and a log (layer_file.h, log.h), and
+ * the state of the branch is: the tree in the header slot, with the log's transactions on top.
+ *
+ * Opening. The first opener of all processes recovers: it takes the newest valid slot, follows the log as far as its
+ * records chain, and chooses the newest transaction n such that every frame that is live at n and not known to be
+ * synced verifies. (A frame that was superseded at or before n is not looked at: it may have been recycled.) Every
+ * record says which transaction was durable when it was written, and after processes died without a reboot the page
+ * cache has everything, so most openings check no frame at all. What later openers need is published in shared memory.
+ *
+ * Clean closing. The last closer syncs and notes the newest transaction in the header. A log that ends before that
+ * transaction is damaged and not merely short.
+ *
+ * What a crash leaves:
+ *   in mid-transaction      frames that nothing refers to; frame_count of the log's records says where to go on
+ *   in writing the record   a record without valid sum, or one whose frames do not verify: the transaction never was
+ *   after the sync          the transaction
+ *   in making the file      N.new, which the next maker overwrites
+ *   in a checkpoint         nodes that nothing refers to; the old slot and the old log, which is overwritten only after
+ *                           the new slot is durable
+ */
+#include "layer_state.h"
+
+#include "digest.h"
+#include "error.h"
+#include "fold.h"
+#include "os.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct bough__log_position bough__layer_log_start(const struct bough__layer_slot *slot)
+{
+    return (struct bough__log_position){.offset = slot->log_offset,
+                                         .chunk_offset = slot->log_offset,
+                                         .chunk_end = slot->log_offset + slot->log_size,
+                                         .seed = slot->log_seed};
+}
+
+int bough__layer_open_file(struct bough__layer *layer)
+{
+    struct bough__layer_identity identity = {0};
+    if (layer->fd >= 0)
+        return BOUGH_OK;
+    int rc = bough__layer_file_open(&layer->fd, &identity, layer->space, layer->number, layer->shm.is_private);
+    if (rc == BOUGH_OK && layer->block_size != 0 && layer->block_size != identity.block_size) {
+        bough__os_close(&layer->fd);
+        rc = bough__fail(BOUGH_CORRUPT, "%s: has blocks of %u bytes where its branch has %u", layer->path,
+                         identity.block_size, layer->block_size);
+    }
+    if (rc == BOUGH_OK)
+        layer->block_size = identity.block_size;
+    return rc;
+}
+
+/* ---- building the overlay ---- */
+
+/* An overlay of the slot's generation (without a file: of the branch's head), empty as yet. */
+static int start_overlay(struct bough__overlay **out, const struct bough__layer *layer,
+                         const struct bough__layer_slot *slot)
+{
+    if (slot->generation == 0)
+        return bough__overlay_create(out, &layer->head, 0, layer->head_txn);
+    int rc = bough__overlay_create(out, &slot->tree, slot->generation, slot->txn);
+    if (rc == BOUGH_OK)
+        (*out)->position = bough__layer_log_start(slot);
+    return rc;
+}
+
+static int add_record(struct bough__overlay *overlay, const struct bough__log_record *record)
+{
+    int rc = bough__overlay_reserve(overlay, record->entry_count);
+    if (rc == BOUGH_OK)
+        bough__overlay_add(overlay, record);
+    return rc;
+}
+
+static int load_generation(struct bough__layer *layer, uint64_t generation)
+{
+    bool found = false;
+    struct bough__layer_slot slot = {0};
+    struct bough__overlay *overlay = NULL;
+    int rc = BOUGH_OK;
+    if (generation != 0) {
+        rc = bough__layer_open_file(layer);
+        if (rc == BOUGH_OK)
+            rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, generation);
+        if (rc == BOUGH_OK && !found)
+            return BOUGH_BUSY; /* it moved on: the caller looks at what is published now */
+    }
+    if (rc == BOUGH_OK)
+        rc = start_overlay(&overlay, layer, &slot);
+    if (rc != BOUGH_OK)
+        return rc;
+    bough__overlay_release(layer->overlay);
+    layer->overlay = overlay;
+    layer->slot = slot;
+    return BOUGH_OK;
+}
+
+static int read_log_to(struct bough__layer *layer, uint64_t txn)
+{
+    int rc = BOUGH_OK;
+    while (rc == BOUGH_OK && layer->overlay->newest_txn < txn) {
+        bool found = false;
+        uint64_t chunk_end = 0;
+        struct bough__log_record record = {0};
+        rc = bough__layer_open_file(layer);
+        if (rc == BOUGH_OK)
+            rc = bough__log_next(&found, &record, layer->fd, layer->path, &layer->overlay->position,
+                                 &layer->log_buffer, layer->overlay->newest_txn + 1, &chunk_end);
+        if (rc == BOUGH_OK && !found)
+            return BOUGH_BUSY;
+        if (rc == BOUGH_OK)
+            rc = add_record(layer->overlay, &record);
+    }
+    return rc;
+}
+
+int bough__layer_refresh(struct bough__layer *layer, struct bough__published *out)
+{
+    /* Another process may start new generations while we read one; each try has fewer excuses. */
+    for (int tries = 0; tries < 100; tries++) {
+        int rc = BOUGH_OK;
+        bough__shm_read(out, &layer->shm);
+        if (layer->overlay != NULL && layer->overlay->generation == out->generation &&
+            layer->overlay->newest_txn >= out->txn)
+            return BOUGH_OK;
+        if (layer->overlay == NULL || layer->overlay->generation != out->generation)
+            rc = load_generation(layer, out->generation);
+        if (rc == BOUGH_OK)
+            rc = read_log_to(layer, out->txn);
+        if (rc == BOUGH_OK) {
+            if (layer->block_size == 0)
+                layer->block_size = (uint32_t)out->block_size;
+            return BOUGH_OK;
+        }
+        if (rc != BOUGH_BUSY)
+            return rc;
+        struct bough__published now = {0};
+        bough__shm_read(&now, &layer->shm);
+        if (now.generation == out->generation)
+            return bough__fail(BOUGH_CORRUPT, "%s: the log ends at transaction %llu, %llu was published", layer->path,
+                               (unsigned long long)(layer->overlay ? layer->overlay->newest_txn : 0),
+                               (unsigned long long)out->txn);
+    }
+    return bough__fail(BOUGH_BUSY, "%s: others write faster than this process reads", layer->path);
+}
+
+void bough__layer_install(struct bough__layer *layer, struct bough__overlay *overlay,
+                          const struct bough__layer_slot *slot, const struct bough__published *state)
+{
+    pthread_mutex_lock(&layer->mutex);
+    struct bough__overlay *old = layer->overlay;
+    layer->overlay = overlay;
+    layer->slot = *slot;
+    bough__shm_publish(&layer->shm, state);
+    pthread_mutex_unlock(&layer->mutex);
+    bough__overlay_release(old);
+}
+
+/* ---- recovery ---- */
+
+/* Follows the log from the overlay's position up to limit; *out_durable and *out_frames rise to what the records say. */
+static int scan_log(struct bough__layer *layer, struct bough__overlay *overlay, uint64_t limit, uint64_t *out_durable,
+                    uint64_t *out_frames)
+{
+    int rc = BOUGH_OK;
+    bool found = true;
+    uint64_t chunk_end = overlay->position.chunk_end;
+    while (rc == BOUGH_OK && found && overlay->newest_txn < limit) {
+        struct bough__log_record record = {0};
+        rc = bough__log_next(&found, &record, layer->fd, layer->path, &overlay->position, &layer->log_buffer,
+                             overlay->newest_txn + 1, &chunk_end);
+        if (rc != BOUGH_OK || !found)
+            break;
+        for (uint32_t i = 0; i < record.entry_count; i++)
+            if (record.entries[i].frame != BOUGH__NO_FRAME && record.entries[i].frame >= *out_frames)
+                *out_frames = record.entries[i].frame + 1;
+        if (record.durable_txn > *out_durable)
+            *out_durable = record.durable_txn;
+        rc = add_record(overlay, &record);
+    }
+    uint64_t chunk_frames = chunk_end <= BOUGH__LAYER_FRAMES_OFFSET
+                                ? 0
+                                : bough__block_count(chunk_end - BOUGH__LAYER_FRAMES_OFFSET, layer->block_size);
+    if (chunk_frames > *out_frames)
+        *out_frames = chunk_frames;
+    return rc;
+}
+
+/* Lowers *n to the newest transaction at which all live frames written after `durable` verify. An entry that fails is
+ * live from its own transaction until the one that superseded it; n must not lie there. */
+static int choose_transaction(uint64_t *n, struct bough__layer *layer, struct bough__overlay *overlay, uint64_t durable)
+{
+    int rc = BOUGH_OK;
+    size_t range_count = 0;
+    struct { uint64_t from, to; } *ranges = bough__alloc((overlay->entry_count + 1u) * sizeof *ranges);
+    uint64_t *superseded = bough__alloc((overlay->entry_count + 1u) * sizeof *superseded);
+    uint8_t *page = bough__alloc(layer->block_size);
+    if (ranges == NULL || superseded == NULL || page == NULL) {
+        rc = bough__fail_memory();
+        goto done;
+    }
+    for (uint32_t i = 0; i < overlay->entry_count; i++)
+        if (overlay->entries[i].older != 0)
+            superseded[overlay->entries[i].older - 1] = overlay->entries[i].txn;
+    for (uint32_t i = 0; i < overlay->entry_count; i++) {
+        const struct bough__overlay_entry *entry = &overlay->entries[i];
+        if (entry->txn <= durable || entry->frame == BOUGH__NO_FRAME)
+            continue;
+        rc = bough__frame_read(layer->space, layer->number, entry->frame, entry->block, entry->sum, page,
+                               layer->block_size, false);
+        if (rc != BOUGH_OK && rc != BOUGH_CORRUPT)
+            goto done;
+        if (rc == BOUGH_CORRUPT) {
+            ranges[range_count].from = entry->txn;
+            ranges[range_count++].to = superseded[i] != 0 ? superseded[i] : UINT64_MAX;
+        }
+        rc = BOUGH_OK;
+    }
+    for (size_t i = 0; i < range_count;) {
+        bool inside = *n >= ranges[i].from && *n < ranges[i].to;
+        if (inside)
+            *n = ranges[i].from - 1;
+        i = inside ? 0 : i + 1; /* another range may hold the lower n */
+    }
+done:
+    free(ranges);
+    free(superseded);
+    free(page);
+    return rc;
+}
+
+static int by_number(const void *x, const void *y)
+{
+    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+    return (a > b) - (a < b);
+}
+
+int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
+                              const struct bough__layer_slot *slot, const struct bough__overlay *overlay)
+{
+    size_t count = 0;
+    int rc = bough__frames_load(out, layer->fd, layer->path, slot, layer->block_size);
+    if (rc != BOUGH_OK || out->count == 0)
+        return rc;
+    uint64_t *taken = bough__alloc((overlay->entry_count + 1u) * sizeof *taken);
+    if (taken == NULL)
+        return bough__fail_memory();
+    for (uint32_t i = 0; i < overlay->entry_count; i++)
+        if (overlay->entries[i].frame != BOUGH__NO_FRAME)
+            taken[count++] = overlay->entries[i].frame;
+    qsort(taken, count, sizeof *taken, by_number);
+    rc = bough__frames_subtract(out, taken, count);
+    free(taken);
+    return rc;
+}
+
+/* The first opener may use the free extents: nobody has a snapshot of this layer open, but for a reader without
+ * permission to write, who holds a lock on the file itself. A commit that sealed more than the header knows may
+ * own what the list calls free. */
+static int take_free_extents(struct bough__layer *layer, const struct bough__layer_slot *slot,
+                             const struct bough__overlay *overlay)
+{
+    if (layer->shm.is_private)
+        return bough__os_lock(layer->fd, BOUGH__LAYER_READER_BYTE, BOUGH__SHARED, layer->path);
+    if (layer->head_txn > slot->hold_txn || bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
+        return BOUGH_OK;
+    return bough__layer_free_extents(&layer->free, layer, slot, overlay);
+}
+
+/* Processes that died may have left the file's name, a header slot or records in the page cache alone. What is found is
+ * built upon from here on (frames that the newest slot calls free are used again), so it has to be on the disk first. */
+static int settle_after_death(struct bough__layer *layer)
+{
+    if (layer->shm.is_private)
+        return BOUGH_OK;
+    char *directory = bough__format("%s/layers", layer->space->directory);
+    if (directory == NULL)
+        return bough__fail_memory();
+    int rc = bough__os_sync_directory(directory);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_sync(layer);
+    free(directory);
+    return rc;
+}
+
+static int recover_file(struct bough__layer *layer, bool same_boot)
+{
+    bool found = false;
+    struct bough__layer_slot slot = {0};
+    struct bough__overlay *overlay = NULL;
+    int rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, 0);
+    if (rc == BOUGH_OK && !found)
+        rc = bough__fail(BOUGH_CORRUPT, "%s: both header slots are damaged", layer->path);
+    if (rc != BOUGH_OK)
+        return rc;
+    if (slot.tree.block_size != 0 && slot.tree.block_size != layer->block_size)
+        return bough__fail(BOUGH_CORRUPT, "%s: the header's tree has another block size", layer->path);
+
+    uint64_t durable = slot.durable_txn > slot.txn ? slot.durable_txn : slot.txn, frames = slot.frame_count;
+    rc = start_overlay(&overlay, layer, &slot);
+    if (rc == BOUGH_OK)
+        rc = scan_log(layer, overlay, UINT64_MAX, &durable, &frames);
+    if (rc != BOUGH_OK)
+        goto done;
+    uint64_t n = overlay->newest_txn;
+    if (!same_boot)
+        rc = choose_transaction(&n, layer, overlay, durable);
+    if (rc == BOUGH_OK && (n < durable || n < slot.txn))
+        rc = bough__fail(BOUGH_CORRUPT, "%s: transaction %llu was on the disk, the log is good up to %llu only",
+                         layer->path, (unsigned long long)durable, (unsigned long long)n);
+    if (rc == BOUGH_OK && n < overlay->newest_txn) {
+        bough__overlay_release(overlay);
+        overlay = NULL;
+        rc = start_overlay(&overlay, layer, &slot);
+        if (rc == BOUGH_OK)
+            rc = scan_log(layer, overlay, n, &durable, &frames);
+    }
+    if (rc == BOUGH_OK && same_boot)
+        rc = settle_after_death(layer);
+    if (rc == BOUGH_OK)
+        rc = take_free_extents(layer, &slot, overlay);
+    if (rc != BOUGH_OK)
+        goto done;
+    bough__shm_raise_durable(&layer->shm, durable);
+    bough__shm_raise_hold(&layer->shm, slot.hold_txn);
+    layer->slot = slot;
+    layer->overlay = overlay;
+    bough__shm_publish(&layer->shm, &(struct bough__published){.txn = n,
+                                                               .generation = slot.generation,
+                                                               .size_bytes = overlay->size_bytes,
+                                                               .frame_count = frames,
+                                                               .block_size = layer->block_size});
+    return BOUGH_OK;
+done:
+    bough__overlay_release(overlay);
+    return rc;
+}
+
+static int recover(struct bough__layer *layer, bool same_boot)
+{
+    int rc = bough__layer_open_file(layer);
+    bough__shm_raise_hold(&layer->shm, layer->head_txn);
+    if (rc == BOUGH_OK)
+        return recover_file(layer, same_boot);
+    if (rc != BOUGH_NOT_FOUND)
+        return rc;
+    if (layer->head_txn != 0)
+        return bough__fail(BOUGH_CORRUPT, "%s: missing, though the branch '%s' has commits in it", layer->path,
+                           layer->branch);
+    struct bough__published state = {.txn = 0, .size_bytes = layer->head.size_bytes, .block_size = layer->block_size};
+    bough__shm_publish(&layer->shm, &state);
+    return bough__overlay_create(&layer->overlay, &layer->head, 0, 0);
+}
+
+/* ---- opening ---- */
+
+static void free_layer(struct bough__layer *layer)
+{
+    bough__overlay_release(layer->overlay);
+    bough__log_buffer_release(&layer->log_buffer);
+    bough__frames_release(&layer->free);
+    free(layer->write_buffer);
+    bough__os_close(&layer->fd);
+    pthread_mutex_destroy(&layer->mutex);
+    free(layer->branch);
+    free(layer->path);
+    free(layer);
+}
+
+static int new_layer(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner)
+{
+    char name[BOUGH__FILE_NAME_SIZE];
+    struct bough__layer *layer = bough__alloc(sizeof *layer);
+    if (layer == NULL)
+        return bough__fail_memory();
+    bough__file_name(name, BOUGH__LAYER_FILE, owner->number);
+    layer->references = 1;
+    layer->space = space;
+    layer->number = owner->number;
+    layer->head = owner->head;
+    memcpy(layer->head_id, owner->head_id, sizeof layer->head_id);
+    layer->head_txn = owner->head_txn;
+    layer->block_size = owner->head.block_size;
+    layer->fd = -1;
+    layer->shm.fd = -1;
+    layer->branch = bough__strdup(owner->branch != NULL ? owner->branch : "");
+    layer->path = bough__format("%s/%s", space->directory, name);
+    pthread_mutex_init(&layer->mutex, NULL);
+    if (layer->branch == NULL || layer->path == NULL) {
+        free_layer(layer);
+        return bough__fail_memory();
+    }
+    *out = layer;
+    return BOUGH_OK;
+}
+
+static int attach(struct bough__layer *layer)
+{
+    bool first = false, same_boot = false;
+    int rc = bough__shm_open(&layer->shm, &first, &same_boot, layer->space->directory, layer->number,
+                             layer->space->mode, 10000);
+    if (rc != BOUGH_OK)
+        return rc;
+    if (first) {
+        rc = recover(layer, same_boot);
+        if (rc == BOUGH_OK)
+            rc = bough__shm_ready(&layer->shm);
+    } else {
+        struct bough__published state = {0};
+        rc = bough__layer_refresh(layer, &state);
+    }
+    if (rc != BOUGH_OK) {
+        struct bough__error_state error;
+        bough__error_save(&error);
+        /* A poisoned layer's file stays, so that the next opener knows. */
+        bough__shm_close(&layer->shm, first && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
+        bough__error_restore(&error);
+    }
+    return rc;
+}
+
+int bough__layer_open(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner)
+{
+    int rc = BOUGH_OK;
+    *out = NULL;
+    pthread_mutex_lock(&space->mutex);
+    struct bough__layer *layer = space->layers;
+    while (layer != NULL && layer->number != owner->number)
+        layer = layer->next;
+    if (layer != NULL) {
+        layer->references++;
+    } else {
+        rc = new_layer(&layer, space, owner);
+        if (rc == BOUGH_OK && (rc = attach(layer)) != BOUGH_OK)
+            free_layer(layer);
+        if (rc == BOUGH_OK) {
+            layer->next = space->layers;
+            space->layers = layer;
+        }
+    }
+    if (rc == BOUGH_OK)
+        *out = layer;
+    pthread_mutex_unlock(&space->mutex);
+    return rc;
+}
+
+/* ---- closing ---- */
+
+/* Everything durable, the newest transaction noted, the zero-filled tail cut off. Failing here loses nothing. */
+static void finish_file(struct bough__layer *layer)
+{
+    struct bough__published state = {0};
+    uint64_t size = 0;
+    if (bough__layer_refresh(layer, &state) != BOUGH_OK || state.generation == 0 || layer->shm.is_private)
+        return;
+    if (bough__layer_open_file(layer) != BOUGH_OK)
+        return;
+    if (bough__shm_durable(&layer->shm) < state.txn && bough__layer_sync(layer) != BOUGH_OK)
+        return;
+    /* Both slots of one generation: damage to one must not bring back the state before the last checkpoint. */
+    if (layer->slot.durable_txn < state.txn ||
+        !bough__layer_file_is_doubled(layer->fd, layer->space, layer->number, state.generation)) {
+        struct bough__layer_slot slot = layer->slot;
+        slot.sequence++;
+        slot.durable_txn = state.txn;
+        slot.hold_txn = bough__shm_hold(&layer->shm);
+        if (bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot) != BOUGH_OK)
+            return;
+    }
+    uint64_t end = bough__frame_offset(state.frame_count, layer->block_size);
+    if (bough__os_size(&size, layer->fd, layer->path) == BOUGH_OK && size > end)
+        (void)bough__os.ftruncate(layer->fd, (off_t)end);
+}
+
+static void detach(struct bough__layer *layer)
+{
+    bool last = bough__shm_is_last(&layer->shm);
+    uint32_t flags = bough__shm_flags(&layer->shm);
+    if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER)))
+        finish_file(layer);
+    bough__shm_close(&layer->shm, last && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
+}
+
+void bough__layer_close(struct bough__layer *layer)
+{
+    if (layer == NULL)
+        return;
+    struct bough__error_state error;
+    struct bough__space *space = layer->space;
+    bough__error_save(&error);
+    pthread_mutex_lock(&space->mutex);
+    bool is_last_reference = --layer->references == 0;
+    if (is_last_reference) {
+        struct bough__layer **link = &space->layers;
+        while (*link != layer)
+            link = &(*link)->next;
+        *link = layer->next;
+        detach(layer);
+        free_layer(layer);
+    }
+    pthread_mutex_unlock(&space->mutex);
+    bough__error_restore(&error);
+}
+
+/* ---- what others ask ---- */
+
+int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t number)
+{
+    char name[BOUGH__FILE_NAME_SIZE];
+    struct stat st = {0};
+    bough__file_name(name, BOUGH__LAYER_FILE, number);
+    char *path = bough__format("%s/%s", space->directory, name);
+    if (path == NULL)
+        return bough__fail_memory();
+    int rc = bough__os.lstat(path, &st) == 0 ? BOUGH_OK : bough__fail_errno("look at", path);
+    *out = rc == BOUGH_NOT_FOUND;
+    free(path);
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
+uint32_t bough__layer_number(const struct bough__layer *layer)
+{
+    return layer->number;
+}
+
+uint64_t bough__layer_newest(struct bough__layer *layer)
+{
+    return bough__shm_newest(&layer->shm);
+}
+
+uint64_t bough__layer_own_bytes(struct bough__layer *layer)
+{
+    struct stat st = {0};
+    uint64_t bytes = 0;
+    struct bough__published state = {0};
+    pthread_mutex_lock(&layer->mutex);
+    if (bough__layer_refresh(layer, &state) == BOUGH_OK && state.generation != 0 &&
+        bough__layer_open_file(layer) == BOUGH_OK && bough__os.fstat(layer->fd, &st) == 0)
+        bytes = (uint64_t)st.st_blocks * 512 + layer->slot.node_count * BOUGH__NODE_SIZE;
+    pthread_mutex_unlock(&layer->mutex);
+    return bytes;
+}
+
+int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count, struct bough__layer *layer)
+{
+    _Static_assert(BOUGH__OPENERS_MAX == BOUGH__SHM_OPENERS, "one list of openers");
+    *out_count = bough__shm_pids(&layer->shm, out_pids);
+    return BOUGH_OK;
+}
+
+bool bough__layer_is_gone(const struct bough__layer *layer)
+{
+    return bough__shm_flags(&layer->shm) & BOUGH__SHM_GONE;
+}
+
+void bough__layer_hold(struct bough__layer *layer, uint64_t txn)
+{
+    bough__shm_raise_hold(&layer->shm, txn);
+}
+
+/* ---- locks ---- */
+
+int bough__layer_sync(struct bough__layer *layer)
+{
+    int rc = bough__os_sync(layer->fd, layer->path);
+    if (rc != BOUGH_OK)
+        bough__shm_set(&layer->shm, BOUGH__SHM_POISONED);
+    return rc;
+}
+
+int bough__layer_lock_writer(struct bough__layer *layer)
+{
+    int rc = BOUGH_OK;
+    pthread_mutex_lock(&layer->mutex);
+    if (layer->writer_is_in)
+        rc = bough__fail(BOUGH_BUSY, "branch '%s': another connection of this process is writing", layer->branch);
+    else if ((rc = bough__shm_lock_writer(&layer->shm)) == BOUGH_OK)
+        layer->writer_is_in = true;
+    pthread_mutex_unlock(&layer->mutex);
+    return rc;
+}
+
+void bough__layer_unlock_writer(struct bough__layer *layer)
+{
+    pthread_mutex_lock(&layer->mutex);
+    bough__shm_unlock_writer(&layer->shm);
+    layer->writer_is_in = false;
+    pthread_mutex_unlock(&layer->mutex);
+}
+
+static int try_seize(struct bough__layer *layer, bool force)
+{
+    int rc = bough__layer_lock_writer(layer);
+    if (rc != BOUGH_OK)
+        return rc;
+    pthread_mutex_lock(&layer->space->mutex);
+    bool alone_here = layer->references == 1;
+    pthread_mutex_unlock(&layer->space->mutex);
+    if (!force && !alone_here)
+        rc = bough__fail(BOUGH_BUSY, "branch '%s' is open in this process", layer->branch);
+    else if ((rc = bough__shm_seize(&layer->shm)) == BOUGH_OK)
+        layer->is_seized = true;
+    else if (rc == BOUGH_BUSY && force)
+        rc = BOUGH_OK;
+    else if (rc == BOUGH_BUSY)
+        rc = bough__fail(BOUGH_BUSY, "branch '%s' is open in another process", layer->branch);
+    if (rc != BOUGH_OK)
+        bough__layer_unlock_writer(layer);
+    return rc;
+}
+
+int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_ms)
+{
+    int64_t deadline = bough__os_now_ms() + timeout_ms;
+    for (;;) {
+        int rc = try_seize(layer, force);
+        if (rc != BOUGH_BUSY || bough__os_now_ms() >= deadline)
+            return rc;
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+}
+
+void bough__layer_unseize(struct bough__layer *layer, bool deleted)
+{
+    if (deleted)
+        bough__shm_set(&layer->shm, BOUGH__SHM_GONE);
+    if (layer->is_seized)
+        bough__shm_unseize(&layer->shm);
+    layer->is_seized = false;
+    bough__layer_unlock_writer(layer);
+}

@@ -1,0 +1,126 @@
+/* layer.h - a branch's layer: the file that its overlay is written to, as this process has it open.
+ *
+ * The engine's verbs over one branch: pin the newest transaction (snapshot), read blocks of it, write a transaction and
+ * commit it, fold a snapshot into a durable tree. See layer.c for the file's format and the protocol.
+ *
+ * Threads: every function here may be called from any thread, except that one snapshot or transaction belongs to one
+ * thread at a time.
+ */
+#ifndef BOUGH_ENGINE_LAYER_H
+#define BOUGH_ENGINE_LAYER_H
+
+#include "map.h"
+#include "space.h"
+
+struct bough__layer;
+struct bough__overlay;
+struct bough__txn;
+
+/* What the catalog says about the branch that the layer belongs to. */
+struct bough__layer_owner {
+    uint32_t number;            /* of the layer; reserved by the branch's row, the file may not exist */
+    struct bough__tree head;    /* the branch's newest commit: the state where there is no file */
+    uint8_t head_id[BOUGH__DIGEST_SIZE];
+    uint64_t head_txn;          /* the transaction of this layer that the head commit sealed; 0: it came from elsewhere */
+    const char *branch;         /* name, for the layer's header and messages; copied */
+};
+
+/* Opens (or joins, in this process) the layer: maps its shared memory, and when nobody has it open, recovers. The file
+ * is made by the first write and not here. read_only: no write permission is needed on the store beyond shared memory.
+ * Errors: BOUGH_CORRUPT, BOUGH_IO. */
+int bough__layer_open(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner);
+/* Gives up one reference. The last closer of all processes makes everything durable, notes the newest transaction in the
+ * header, cuts off the zero-filled tail and removes the shared memory. */
+void bough__layer_close(struct bough__layer *layer);
+
+/* Cheap, without opening: true when the layer's file does not exist, so that the branch is exactly its head. */
+int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t number);
+
+uint32_t bough__layer_number(const struct bough__layer *layer);
+/* Newest published transaction; without a file, owner.head_txn. */
+uint64_t bough__layer_newest(struct bough__layer *layer);
+/* Bytes the layer file and the nodes written for it take. */
+uint64_t bough__layer_own_bytes(struct bough__layer *layer);
+/* Processes other than this one that have the layer open (BOUGH__OPENERS_MAX at most); for status. */
+#define BOUGH__OPENERS_MAX 64
+int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count, struct bough__layer *layer);
+/* Takes the layer for deletion or replacement: BOUGH_BUSY when any other handle or process has it open, unless force, which then
+ * marks it deleted for them (their next transaction gets BOUGH_GONE). The writer lock is held until release. */
+int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_ms);
+void bough__layer_unseize(struct bough__layer *layer, bool deleted);
+/* True once someone deleted the branch under this handle. No system call. */
+bool bough__layer_is_gone(const struct bough__layer *layer);
+/* Commits up to txn belong to a commit now: frames born at or before it are kept until gc frees them. Called before
+ * the commit's row is written. */
+void bough__layer_hold(struct bough__layer *layer, uint64_t txn);
+
+/* ---- snapshots ---- */
+
+/* One immutable state. Filled by a pin; contents are private to engine except size_bytes, block_size, txn. */
+struct bough__snapshot {
+    struct bough__space *space;
+    struct bough__layer *layer;     /* NULL: a past state */
+    struct bough__overlay *overlay; /* NULL: a past state */
+    struct bough__tree tree;        /* what the overlay lies on */
+    uint64_t txn;
+    uint64_t size_bytes;
+    uint32_t block_size;            /* 0 for an empty database that nobody has written yet */
+};
+
+/* Pins the newest transaction. No system call when this process has seen it already. BOUGH_GONE after deletion. */
+int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer);
+/* A past state; holds a reference to space until release. */
+int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree);
+void bough__snapshot_release(struct bough__snapshot *snapshot);
+/* True while nothing was committed since: a cheap look at shared memory. */
+bool bough__snapshot_is_newest(const struct bough__snapshot *snapshot);
+/* Copies the block (block_size bytes; zeros beyond the end of the database) and checks it. BOUGH_CORRUPT names
+ * layer, frame and block. use_mapping: see bough__files_read. */
+int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block, void *out_page, bool use_mapping);
+/* Where the block lies and what it is. entry->digest is filled when want_digest (a page of the overlay is hashed then). */
+int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot *snapshot, uint64_t block,
+                          bool want_digest);
+/* Folds the overlay into a durable tree: layer synced if anything is not, nodes appended and synced. Never waits for the
+ * branch's writer. For a past state: its tree. appender NULL: begins one of its own. out_nodes (may be NULL): nodes written. */
+int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const struct bough__snapshot *snapshot);
+/* Blocks that differ, in order; see bough__map_diff. Different block sizes: BOUGH_USAGE. Entries carry digests. */
+int bough__snapshot_diff(const struct bough__snapshot *a, const struct bough__snapshot *b,
+                         bough__map_diff_callback *callback, void *context);
+
+/* ---- transactions ---- */
+
+enum bough__durability { BOUGH__LAZY /* synchronous OFF, NORMAL */, BOUGH__DURABLE /* FULL, EXTRA */ };
+
+/* Takes the writer lock. BOUGH_BUSY: another writer is in (does not wait). BOUGH_STALE: snapshot is not the newest.
+ * The snapshot must outlive the transaction. */
+int bough__txn_begin(struct bough__txn **out, const struct bough__snapshot *snapshot);
+/* Size of a block; sets it for an empty database (512 to 65536, a power of two). */
+int bough__txn_set_block_size(struct bough__txn *txn, uint32_t block_size);
+uint32_t bough__txn_block_size(const struct bough__txn *txn);
+uint64_t bough__txn_size(const struct bough__txn *txn);
+/* Writes one whole block; grows the database to size_bytes at least as far as the block's end (or to end_bytes when the last page is short). */
+int bough__txn_write(struct bough__txn *txn, uint64_t block, const void *page);
+int bough__txn_read(struct bough__txn *txn, uint64_t block, void *out_page, bool use_mapping);
+/* Shrinks or grows; what is cut off reads as zero when the database grows again. */
+int bough__txn_resize(struct bough__txn *txn, uint64_t size_bytes);
+bool bough__txn_is_dirty(const struct bough__txn *txn);
+/* Commits what was written since begin or the last commit, publishes it, keeps the writer lock. Nothing written: nothing
+ * happens. On failure the changes are dropped, the old state stays: BOUGH_FULL or BOUGH_IO. *out_txn: its number. */
+int bough__txn_commit(struct bough__txn *txn, enum bough__durability durability, uint64_t *out_txn);
+/* Drops what is not committed; keeps the lock. */
+void bough__txn_rollback(struct bough__txn *txn);
+/* Rolls back and gives the writer lock up. NULL is fine. */
+void bough__txn_end(struct bough__txn *txn);
+
+/* ---- writing a layer without a log: import ---- */
+
+/* Frames are written one after the other into a new layer of a reserved number; no log, no overlay, no shared memory. */
+struct bough__filler;
+int bough__filler_begin(struct bough__filler **out, struct bough__space *space, uint32_t number, uint32_t block_size);
+/* Appends a page of block_size bytes; fills out except its digest. */
+int bough__filler_add(struct bough__entry *out, struct bough__filler *filler, uint64_t block, const void *page);
+uint64_t bough__filler_bytes(const struct bough__filler *filler);
+int bough__filler_sync(struct bough__filler *filler); /* file and directory */
+void bough__filler_end(struct bough__filler *filler, bool keep); /* keep false removes the file */
+
+#endif

@@ -1,0 +1,232 @@
+/* layer_file.c - reading and writing the fixed parts of a layer's file; the format is in layer_file.h. */
+#include "layer_file.h"
+
+#include "codec.h"
+#include "error.h"
+#include "os.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SECTOR 512
+#define SUM_OFFSET 504
+#define SLOT_A_OFFSET 1024
+#define SLOT_B_OFFSET 4096
+
+static const char identity_magic[16] = "bough layer 1\n";
+
+bool bough__block_size_is_valid(uint64_t block_size)
+{
+    return block_size >= 512 && block_size <= 65536 && (block_size & (block_size - 1)) == 0;
+}
+
+static uint64_t slot_offset(uint64_t sequence)
+{
+    return sequence & 1 ? SLOT_A_OFFSET : SLOT_B_OFFSET;
+}
+
+static uint64_t slot_seed(const struct bough__space *space, uint32_t number)
+{
+    return space->store_key ^ ((uint64_t)number << 32 | 0x736c6f74u);
+}
+
+static char *file_path(const struct bough__space *space, uint32_t number)
+{
+    char name[BOUGH__FILE_NAME_SIZE];
+    bough__file_name(name, BOUGH__LAYER_FILE, number);
+    return bough__format("%s/%s", space->directory, name);
+}
+
+/* ---- encoding ---- */
+
+static void encode_identity(uint8_t out[SECTOR], const struct bough__space *space,
+                            const struct bough__layer_identity *identity)
+{
+    size_t len = strlen(identity->branch);
+    memset(out, 0, SECTOR);
+    memcpy(out, identity_magic, sizeof identity_magic);
+    bough__put32(out + 16, BOUGH__LAYER_VERSION);
+    bough__put32(out + 24, identity->number);
+    bough__put32(out + 28, identity->block_size);
+    memcpy(out + 32, space->uuid, 16);
+    memcpy(out + 48, identity->begun_on, BOUGH__DIGEST_SIZE);
+    bough__put16(out + 80, (uint16_t)len);
+    memcpy(out + 82, identity->branch, len);
+    bough__put64(out + SUM_OFFSET, bough__xxh(out, SUM_OFFSET, 0));
+}
+
+static int decode_identity(struct bough__layer_identity *out, const uint8_t in[SECTOR],
+                           const struct bough__space *space, uint32_t number, const char *path)
+{
+    size_t len = bough__get16(in + 80);
+    if (memcmp(in, identity_magic, sizeof identity_magic) != 0)
+        return bough__fail(BOUGH_CORRUPT, "%s: no layer file", path);
+    if (bough__get64(in + SUM_OFFSET) != bough__xxh(in, SUM_OFFSET, 0))
+        return bough__fail(BOUGH_CORRUPT, "%s: identity is damaged", path);
+    if (bough__get32(in + 16) != BOUGH__LAYER_VERSION || bough__get32(in + 20) != 0)
+        return bough__fail(BOUGH_CORRUPT, "%s: format version %u is newer than this program", path,
+                           bough__get32(in + 16));
+    out->number = bough__get32(in + 24);
+    out->block_size = bough__get32(in + 28);
+    if (out->number != number || memcmp(in + 32, space->uuid, 16) != 0)
+        return bough__fail(BOUGH_CORRUPT, "%s: belongs elsewhere (layer %u of another place)", path, out->number);
+    if (!bough__block_size_is_valid(out->block_size) || len > 200)
+        return bough__fail(BOUGH_CORRUPT, "%s: impossible identity", path);
+    memcpy(out->begun_on, in + 48, BOUGH__DIGEST_SIZE);
+    memcpy(out->branch, in + 82, len);
+    out->branch[len] = '\0';
+    return BOUGH_OK;
+}
+
+static void encode_slot(uint8_t out[SECTOR], const struct bough__layer_slot *slot, uint64_t seed)
+{
+    const uint64_t numbers[10] = {slot->sequence,  slot->generation, slot->txn,      slot->durable_txn, slot->hold_txn,
+                                  slot->log_seed,  slot->log_offset, slot->log_size, slot->frame_count, slot->node_count};
+    memset(out, 0, SECTOR);
+    for (size_t i = 0; i < 10; i++)
+        bough__put64(out + 8 * i, numbers[i]);
+    bough__tree_encode(out + 80, &slot->tree);
+    bough__put64(out + 136, slot->free_offset);
+    bough__put64(out + 144, slot->free_count);
+    bough__put64(out + 152, slot->free_sum);
+    bough__put64(out + SUM_OFFSET, bough__xxh(out, SUM_OFFSET, seed));
+}
+
+/* False: not a slot. */
+static bool decode_slot(struct bough__layer_slot *out, const uint8_t in[SECTOR], uint64_t seed)
+{
+    uint64_t *const numbers[10] = {&out->sequence, &out->generation, &out->txn,      &out->durable_txn, &out->hold_txn,
+                                   &out->log_seed, &out->log_offset, &out->log_size, &out->frame_count, &out->node_count};
+    if (bough__get64(in + SUM_OFFSET) != bough__xxh(in, SUM_OFFSET, seed))
+        return false;
+    for (size_t i = 0; i < 10; i++)
+        *numbers[i] = bough__get64(in + 8 * i);
+    out->free_offset = bough__get64(in + 136);
+    out->free_count = bough__get64(in + 144);
+    out->free_sum = bough__get64(in + 152);
+    return bough__tree_decode(&out->tree, in + 80) == BOUGH_OK && out->generation != 0 &&
+           out->log_offset >= BOUGH__LAYER_FIRST_CHUNK_OFFSET && out->log_offset < UINT64_MAX / 4 &&
+           out->log_size < UINT64_MAX / 4;
+}
+
+/* ---- files ---- */
+
+static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTOR], const uint8_t slot[SECTOR],
+                     mode_t mode)
+{
+    uint8_t *bytes = bough__alloc(BOUGH__LAYER_FRAMES_OFFSET);
+    if (bytes == NULL)
+        return bough__fail_memory();
+    memcpy(bytes, identity, SECTOR);
+    memcpy(bytes + SLOT_A_OFFSET, slot, SECTOR);
+    int rc = bough__os_open(out_fd, path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
+    if (rc == BOUGH_OK)
+        rc = bough__os_write(*out_fd, bytes, BOUGH__LAYER_FRAMES_OFFSET, 0, path);
+    if (rc == BOUGH_OK)
+        rc = bough__os_sync(*out_fd, path);
+    free(bytes);
+    return rc;
+}
+
+int bough__layer_file_create(int *out_fd, const struct bough__space *space,
+                             const struct bough__layer_identity *identity, const struct bough__layer_slot *slot)
+{
+    int rc = BOUGH_OK;
+    uint8_t identity_bytes[SECTOR], slot_bytes[SECTOR];
+    char *path = file_path(space, identity->number);
+    char *draft = bough__format("%s/layers/%u.new", space->directory, identity->number);
+    char *directory = bough__format("%s/layers", space->directory);
+    *out_fd = -1;
+    if (path == NULL || draft == NULL || directory == NULL) {
+        rc = bough__fail_memory();
+        goto done;
+    }
+    encode_identity(identity_bytes, space, identity);
+    encode_slot(slot_bytes, slot, slot_seed(space, identity->number));
+    rc = write_new(out_fd, draft, identity_bytes, slot_bytes, space->mode);
+    if (rc == BOUGH_OK && bough__os.rename(draft, path) != 0)
+        rc = bough__fail_errno("rename", draft);
+    if (rc != BOUGH_OK) {
+        bough__os.unlink(draft);
+        goto done;
+    }
+    rc = bough__os_sync_directory(directory);
+    if (rc != BOUGH_OK)
+        bough__os.unlink(path);
+done:
+    if (rc != BOUGH_OK)
+        bough__os_close(out_fd);
+    free(path);
+    free(draft);
+    free(directory);
+    return rc;
+}
+
+int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identity, const struct bough__space *space,
+                           uint32_t number, bool read_only)
+{
+    uint8_t bytes[SECTOR];
+    char *path = file_path(space, number);
+    *out_fd = -1;
+    if (path == NULL)
+        return bough__fail_memory();
+    int rc = bough__os_open(out_fd, path, (read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_read(*out_fd, bytes, sizeof bytes, 0, path);
+    if (rc == BOUGH_OK)
+        rc = decode_identity(out_identity, bytes, space, number, path);
+    if (rc != BOUGH_OK)
+        bough__os_close(out_fd);
+    free(path);
+    return rc;
+}
+
+bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation)
+{
+    for (uint64_t i = 0; i < 2; i++) {
+        uint8_t bytes[SECTOR];
+        size_t got = 0;
+        struct bough__layer_slot slot = {0};
+        if (bough__os_read_some(&got, fd, bytes, sizeof bytes, slot_offset(i), space->directory) != BOUGH_OK ||
+            got < sizeof bytes || !decode_slot(&slot, bytes, slot_seed(space, number)) || slot.generation != generation)
+            return false;
+    }
+    return true;
+}
+
+int bough__layer_file_read_slot(bool *out_found, struct bough__layer_slot *out, int fd,
+                                const struct bough__space *space, uint32_t number, uint64_t generation)
+{
+    *out_found = false;
+    for (uint64_t i = 0; i < 2; i++) {
+        uint8_t bytes[SECTOR];
+        size_t got = 0;
+        struct bough__layer_slot slot = {0};
+        int rc = bough__os_read_some(&got, fd, bytes, sizeof bytes, slot_offset(i), space->directory);
+        if (rc != BOUGH_OK)
+            return rc;
+        if (got < sizeof bytes || !decode_slot(&slot, bytes, slot_seed(space, number)))
+            continue;
+        if ((generation != 0 && slot.generation != generation) || (*out_found && slot.sequence < out->sequence))
+            continue;
+        *out = slot;
+        *out_found = true;
+    }
+    return BOUGH_OK;
+}
+
+int bough__layer_file_write_slot(int fd, const struct bough__space *space, uint32_t number,
+                                 const struct bough__layer_slot *slot)
+{
+    uint8_t bytes[SECTOR];
+    encode_slot(bytes, slot, slot_seed(space, number));
+    return bough__os_write(fd, bytes, sizeof bytes, slot_offset(slot->sequence), space->directory);
+}
+
+int bough__layer_file_void_slot(int fd, const struct bough__space *space, uint64_t sequence)
+{
+    static const uint8_t zeros[SECTOR];
+    return bough__os_write(fd, zeros, sizeof zeros, slot_offset(sequence), space->directory);
+}

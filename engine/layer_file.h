@@ -1,0 +1,92 @@
+/* layer_file.h - the bytes of a layer's file: identity, header slots, where frames lie.
+ *
+ *       0   512  identity, written once:
+ *                  0  16  "bough layer 1\n\0\0"
+ *                 16   4  format version (1)
+ *                 20   4  feature flags that a reader must know
+ *                 24   4  number of the layer
+ *                 28   4  block size
+ *                 32  16  UUID of the store
+ *                 48  32  id of the commit that the layer was begun on (zeros for an import)
+ *                 80   2  length of the branch's name, then the name (200 bytes at most; as it was then)
+ *                504   8  XXH3 of bytes 0 to 503
+ *    1024   512  header slot A
+ *    4096   512  header slot B
+ *    4608  3584  first chunk of the log
+ *    8192        frame 0, frame 1, ... of one block each. Further chunks of the log lie among the frames.
+ *
+ * A header slot:
+ *      0   8  sequence: the valid slot with the higher one counts
+ *      8   8  generation of the log; rises with each checkpoint
+ *     16   8  newest transaction that the tree holds
+ *     24   8  newest transaction known durable: the log must reach it, or it is damaged
+ *     32   8  newest transaction that a commit sealed (hold)
+ *     40   8  seed of the log's first record
+ *     48   8  offset of the log's first chunk
+ *     56   8  its length
+ *     64   8  frames handed out
+ *     72   8  nodes written by this layer's checkpoints
+ *     80  52  the tree (map.h): what lies below the log
+ *    132   4  0
+ *    136   8  offset of the first page of free extents, 0: none (frames.h)
+ *    144   8  number of free extents
+ *    152   8  their XXH3 sum
+ *    504   8  XXH3 of bytes 0 to 503, seeded with the store's key and the layer's number
+ *
+ * The file is made under the name N.new, synced and renamed, so a file N.layer has a valid identity and slot or is
+ * damaged. Slots are written in turn, each in a sector of its own block: a torn write leaves the other one.
+ */
+#ifndef BOUGH_ENGINE_LAYER_FILE_H
+#define BOUGH_ENGINE_LAYER_FILE_H
+
+#include "map.h"
+#include "space.h"
+
+#define BOUGH__LAYER_FRAMES_OFFSET 8192u
+#define BOUGH__LAYER_FIRST_CHUNK_OFFSET 4608u
+#define BOUGH__LAYER_FIRST_CHUNK_SIZE 3584u
+#define BOUGH__LAYER_VERSION 1
+/* Locked (shared) by readers who cannot write to the store, and so cannot say in shared memory that they read. */
+#define BOUGH__LAYER_READER_BYTE 0
+
+struct bough__layer_slot {
+    uint64_t sequence, generation, txn, durable_txn, hold_txn;
+    uint64_t log_seed, log_offset, log_size;
+    uint64_t frame_count, node_count;
+    struct bough__tree tree;
+    uint64_t free_offset, free_count, free_sum;
+};
+
+struct bough__layer_identity {
+    uint32_t number, block_size;
+    uint8_t begun_on[BOUGH__DIGEST_SIZE];
+    char branch[201];
+};
+
+static inline uint64_t bough__frame_offset(uint64_t frame, uint32_t block_size)
+{
+    return BOUGH__LAYER_FRAMES_OFFSET + frame * block_size;
+}
+
+/* A power of two from 512 to 65536. */
+bool bough__block_size_is_valid(uint64_t block_size);
+
+/* Makes the file with identity and slot (sequence 1), durable with its directory entry; *out_fd is open for writing. */
+int bough__layer_file_create(int *out_fd, const struct bough__space *space,
+                             const struct bough__layer_identity *identity, const struct bough__layer_slot *slot);
+/* Opens an existing one and checks its identity. BOUGH_NOT_FOUND: there is none. */
+int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identity, const struct bough__space *space,
+                           uint32_t number, bool read_only);
+/* The slot that counts (highest valid sequence), or, with generation other than 0, a valid slot of that generation
+ * (*out_found false: there is none). */
+int bough__layer_file_read_slot(bool *out_found, struct bough__layer_slot *out, int fd,
+                                const struct bough__space *space, uint32_t number, uint64_t generation);
+/* True when both slots are valid and of that generation, so that losing either loses nothing. */
+bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation);
+/* Writes the slot into its place (chosen by the sequence); not synced. */
+int bough__layer_file_write_slot(int fd, const struct bough__space *space, uint32_t number,
+                                 const struct bough__layer_slot *slot);
+/* Makes the place of that sequence invalid. */
+int bough__layer_file_void_slot(int fd, const struct bough__space *space, uint64_t sequence);
+
+#endif

@@ -1,0 +1,76 @@
+/* layer_state.h - a layer as one process has it open; shared by layer.c, snapshot.c, txn.c and checkpoint.c alone.
+ *
+ * Locks, in order: the space's mutex, the layer's mutex, an overlay's lock. The writer (who holds the writer lock in shared
+ * memory and `writer_is_in`) works without the layer's mutex and takes it only to put a new state in place.
+ */
+#ifndef BOUGH_ENGINE_LAYER_STATE_H
+#define BOUGH_ENGINE_LAYER_STATE_H
+
+#include "frames.h"
+#include "layer.h"
+#include "layer_file.h"
+#include "log.h"
+#include "overlay.h"
+#include "shm.h"
+
+/* What keeps a fork in milliseconds (I2): beyond either, the writer folds its overlay into the tree. */
+#define BOUGH__LOG_LIMIT (256u << 10)
+#define BOUGH__UNHASHED_LIMIT (8u << 20)
+
+struct bough__layer {
+    struct bough__layer *next; /* in the space's list, under its mutex, as are references */
+    unsigned references;
+    /* Constant after opening. */
+    struct bough__space *space;
+    uint32_t number;
+    struct bough__tree head;
+    uint8_t head_id[BOUGH__DIGEST_SIZE];
+    uint64_t head_txn;
+    char *branch, *path;
+    struct bough__shm shm;
+    /* Guarded by the mutex. */
+    pthread_mutex_t mutex;
+    int fd; /* -1: no file, or not opened yet */
+    uint32_t block_size; /* 0: an empty database without a file */
+    struct bough__overlay *overlay;
+    struct bough__layer_slot slot; /* of the overlay's generation; zeros without a file */
+    struct bough__log_buffer log_buffer;
+    bool writer_is_in, is_seized;
+    /* The writer's. */
+    uint64_t file_size; /* bytes known to be in the file */
+    uint8_t *write_buffer;     /* txn.c; NULL until the first write */
+    struct bough__frames free; /* extents that this process may hand out; only the first opener has any */
+};
+
+/* Brings the overlay up to the newest published transaction; *out is that state. Mutex held. */
+int bough__layer_refresh(struct bough__layer *layer, struct bough__published *out);
+/* Opens the file if it is not open. Mutex held. */
+int bough__layer_open_file(struct bough__layer *layer);
+/* Puts a new generation's overlay and slot in place and publishes. Takes the mutex; takes over the overlay. */
+void bough__layer_install(struct bough__layer *layer, struct bough__overlay *overlay,
+                          const struct bough__layer_slot *slot, const struct bough__published *state);
+/* The free extents of the slot without those that its generation's log has taken since. */
+int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
+                              const struct bough__layer_slot *slot, const struct bough__overlay *overlay);
+/* Position of the first record as a slot says. */
+struct bough__log_position bough__layer_log_start(const struct bough__layer_slot *slot);
+
+/* A transaction's pages on their way into a checkpoint. */
+struct bough__fold_page;
+struct bough__checkpoint {
+    const struct bough__fold_page *pages; /* ascending by block; override the overlay's */
+    size_t page_count;
+    uint64_t keep_blocks, size_bytes, txn, frame_count;
+};
+/* Folds the overlay, and the transaction where given, into the tree and starts a new log generation; publishes. The
+ * writer's. With a transaction, returning BOUGH_OK means that it is committed and durable. */
+int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn_or_null);
+/* After a failed sync: writes what is not known durable elsewhere, and folds. The writer's. */
+int bough__layer_heal(struct bough__layer *layer);
+/* fdatasync of the file; on failure the layer is poisoned. */
+int bough__layer_sync(struct bough__layer *layer);
+/* Takes and gives up the writer lock, in the process and between processes. BOUGH_BUSY does not wait. */
+int bough__layer_lock_writer(struct bough__layer *layer);
+void bough__layer_unlock_writer(struct bough__layer *layer);
+
+#endif

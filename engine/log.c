@@ -1,0 +1,238 @@
+/* log.c - encoding, writing and reading the records of a layer's log; the format is in log.h. */
+#include "log.h"
+
+#include "codec.h"
+#include "digest.h"
+#include "error.h"
+#include "os.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORD_MAGIC 0x31524c42u /* "BLR1" */
+#define TYPE_TXN 1
+#define TYPE_LINK 2
+/* No record is longer; a larger transaction is committed by a checkpoint and not through the log. */
+#define RECORD_MAX (16u << 20)
+#define SUM_OFFSET 56
+
+void bough__log_buffer_release(struct bough__log_buffer *buffer)
+{
+    free(buffer->bytes);
+    free(buffer->entries);
+    *buffer = (struct bough__log_buffer){0};
+}
+
+static int reserve_bytes(struct bough__log_buffer *buffer, size_t len)
+{
+    if (len <= buffer->capacity)
+        return BOUGH_OK;
+    uint8_t *bytes = bough__realloc(buffer->bytes, len);
+    if (bytes == NULL)
+        return bough__fail_memory();
+    buffer->bytes = bytes;
+    buffer->capacity = len;
+    return BOUGH_OK;
+}
+
+static int reserve_entries(struct bough__log_buffer *buffer, size_t count)
+{
+    if (count <= buffer->entry_capacity)
+        return BOUGH_OK;
+    struct bough__log_entry *entries = bough__realloc(buffer->entries, count * sizeof *entries);
+    if (entries == NULL)
+        return bough__fail_memory();
+    buffer->entries = entries;
+    buffer->entry_capacity = count;
+    return BOUGH_OK;
+}
+
+uint64_t bough__log_record_size(uint64_t entry_count)
+{
+    return BOUGH__LOG_HEADER_SIZE + entry_count * BOUGH__LOG_ENTRY_SIZE;
+}
+
+bool bough__log_fits(const struct bough__log_position *position, uint64_t record_size)
+{
+    return record_size + BOUGH__LOG_HEADER_SIZE <= position->chunk_end - position->offset;
+}
+
+/* The sum stands inside what it covers, so its own bytes count as zero. */
+static uint64_t record_sum(uint8_t *bytes, size_t len, uint64_t seed)
+{
+    uint8_t kept[8];
+    memcpy(kept, bytes + SUM_OFFSET, sizeof kept);
+    memset(bytes + SUM_OFFSET, 0, sizeof kept);
+    uint64_t sum = bough__xxh(bytes, len, seed);
+    memcpy(bytes + SUM_OFFSET, kept, sizeof kept);
+    return sum;
+}
+
+/* Different for every record of the process, from a random start, without a system call each. */
+static int fresh_nonce(uint64_t *out)
+{
+    static _Atomic uint64_t next;
+    if (atomic_load(&next) == 0) {
+        uint64_t start = 0, unset = 0;
+        int rc = bough__os_random(&start, sizeof start);
+        if (rc != BOUGH_OK)
+            return rc;
+        atomic_compare_exchange_strong(&next, &unset, start | 1);
+    }
+    *out = atomic_fetch_add(&next, 2);
+    return BOUGH_OK;
+}
+
+static int seal_and_write(int fd, const char *path, struct bough__log_position *position, uint8_t *bytes, size_t len)
+{
+    uint64_t nonce = 0;
+    int rc = fresh_nonce(&nonce);
+    if (rc != BOUGH_OK)
+        return rc;
+    bough__put64(bytes + 48, nonce);
+    uint64_t sum = record_sum(bytes, len, position->seed);
+    bough__put64(bytes + SUM_OFFSET, sum);
+    rc = bough__os_write(fd, bytes, len, position->offset, path);
+    if (rc == BOUGH_OK) {
+        position->offset += len;
+        position->seed = sum;
+    }
+    return rc;
+}
+
+static void put_header(uint8_t *p, uint32_t type, size_t len, const struct bough__log_record *record)
+{
+    memset(p, 0, BOUGH__LOG_HEADER_SIZE);
+    bough__put32(p, RECORD_MAGIC);
+    bough__put32(p + 4, type);
+    bough__put32(p + 8, (uint32_t)len);
+    bough__put32(p + 12, record->entry_count);
+    bough__put64(p + 16, record->txn);
+    bough__put64(p + 24, record->durable_txn);
+    bough__put64(p + 32, record->size_bytes);
+    bough__put64(p + 40, record->keep_blocks);
+}
+
+int bough__log_append(int fd, const char *path, struct bough__log_position *position,
+                      struct bough__log_buffer *buffer, const struct bough__log_record *record)
+{
+    size_t len = bough__log_record_size(record->entry_count);
+    int rc = reserve_bytes(buffer, len);
+    if (rc != BOUGH_OK)
+        return rc;
+    put_header(buffer->bytes, TYPE_TXN, len, record);
+    uint8_t *p = buffer->bytes + BOUGH__LOG_HEADER_SIZE;
+    for (uint32_t i = 0; i < record->entry_count; i++, p += BOUGH__LOG_ENTRY_SIZE) {
+        bough__put64(p, record->entries[i].block);
+        bough__put64(p + 8, record->entries[i].frame);
+        bough__put64(p + 16, record->entries[i].sum);
+    }
+    return seal_and_write(fd, path, position, buffer->bytes, len);
+}
+
+int bough__log_link(int fd, const char *path, struct bough__log_position *position, struct bough__log_buffer *buffer,
+                    uint64_t txn, uint64_t chunk_offset, uint64_t chunk_size)
+{
+    struct bough__log_record link = {.txn = txn, .size_bytes = chunk_offset, .keep_blocks = chunk_size};
+    int rc = reserve_bytes(buffer, BOUGH__LOG_HEADER_SIZE);
+    if (rc != BOUGH_OK)
+        return rc;
+    put_header(buffer->bytes, TYPE_LINK, BOUGH__LOG_HEADER_SIZE, &link);
+    rc = seal_and_write(fd, path, position, buffer->bytes, BOUGH__LOG_HEADER_SIZE);
+    if (rc == BOUGH_OK) {
+        position->offset = position->chunk_offset = chunk_offset;
+        position->chunk_end = chunk_offset + chunk_size;
+    }
+    return rc;
+}
+
+int bough__log_void(int fd, const char *path, uint64_t offset)
+{
+    static const uint8_t zeros[BOUGH__LOG_HEADER_SIZE];
+    return bough__os_write(fd, zeros, sizeof zeros, offset, path);
+}
+
+/* Reads and checks one record of any type; *out_len 0: the log ends here. */
+static int read_record(size_t *out_len, int fd, const char *path, const struct bough__log_position *position,
+                       struct bough__log_buffer *buffer)
+{
+    size_t got = 0;
+    *out_len = 0;
+    if (position->chunk_end - position->offset < BOUGH__LOG_HEADER_SIZE)
+        return BOUGH_OK;
+    int rc = reserve_bytes(buffer, 4096);
+    if (rc == BOUGH_OK) {
+        size_t want = position->chunk_end - position->offset;
+        rc = bough__os_read_some(&got, fd, buffer->bytes, want < 4096 ? want : 4096, position->offset, path);
+    }
+    if (rc != BOUGH_OK || got < BOUGH__LOG_HEADER_SIZE || bough__get32(buffer->bytes) != RECORD_MAGIC)
+        return rc;
+    uint64_t len = bough__get32(buffer->bytes + 8);
+    if (len != bough__log_record_size(bough__get32(buffer->bytes + 12)) || len > RECORD_MAX ||
+        len > position->chunk_end - position->offset)
+        return BOUGH_OK;
+    if (len > got) {
+        rc = reserve_bytes(buffer, len);
+        if (rc == BOUGH_OK)
+            rc = bough__os_read_some(&got, fd, buffer->bytes, len, position->offset, path);
+        if (rc != BOUGH_OK || got < len)
+            return rc;
+    }
+    if (record_sum(buffer->bytes, len, position->seed) == bough__get64(buffer->bytes + SUM_OFFSET))
+        *out_len = len;
+    return BOUGH_OK;
+}
+
+static int decode_entries(struct bough__log_record *out, struct bough__log_buffer *buffer)
+{
+    int rc = reserve_entries(buffer, out->entry_count);
+    if (rc != BOUGH_OK)
+        return rc;
+    const uint8_t *p = buffer->bytes + BOUGH__LOG_HEADER_SIZE;
+    for (uint32_t i = 0; i < out->entry_count; i++, p += BOUGH__LOG_ENTRY_SIZE)
+        buffer->entries[i] = (struct bough__log_entry){bough__get64(p), bough__get64(p + 8), bough__get64(p + 16)};
+    out->entries = buffer->entries;
+    return BOUGH_OK;
+}
+
+int bough__log_next(bool *out_found, struct bough__log_record *out, int fd, const char *path,
+                    struct bough__log_position *position, struct bough__log_buffer *buffer, uint64_t expected_txn,
+                    uint64_t *out_chunk_end)
+{
+    *out_found = false;
+    /* A link leads to a record; two in a row are never written. The position moves only past a whole pair, so that a writer
+     * who goes on from here overwrites a link that was left without its record. */
+    struct bough__log_position at = *position;
+    for (int links = 0; links < 2; links++) {
+        size_t len = 0;
+        int rc = read_record(&len, fd, path, &at, buffer);
+        if (rc != BOUGH_OK || len == 0)
+            return rc;
+        const uint8_t *p = buffer->bytes;
+        *out = (struct bough__log_record){.txn = bough__get64(p + 16),
+                                          .durable_txn = bough__get64(p + 24),
+                                          .size_bytes = bough__get64(p + 32),
+                                          .keep_blocks = bough__get64(p + 40),
+                                          .entry_count = bough__get32(p + 12)};
+        at.seed = bough__get64(p + SUM_OFFSET);
+        at.offset += len;
+        if (bough__get32(p + 4) == TYPE_TXN) {
+            if (out->txn != expected_txn)
+                return BOUGH_OK;
+            rc = decode_entries(out, buffer);
+            if (rc != BOUGH_OK)
+                return rc;
+            *position = at;
+            if (*out_chunk_end < at.chunk_end)
+                *out_chunk_end = at.chunk_end;
+            *out_found = true;
+            return BOUGH_OK;
+        }
+        if (bough__get32(p + 4) != TYPE_LINK || out->keep_blocks > UINT64_MAX / 4 || out->size_bytes > UINT64_MAX / 4)
+            return BOUGH_OK;
+        at.offset = at.chunk_offset = out->size_bytes;
+        at.chunk_end = out->size_bytes + out->keep_blocks;
+    }
+    return BOUGH_OK;
+}

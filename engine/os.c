@@ -1,0 +1,311 @@
+/* os.c - the system behind the table of calls, and the helpers that everything else uses. */
+#include "os.h"
+
+#include "digest.h"
+#include "error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(void *) == 8 && sizeof(off_t) == 8, "bough supports 64-bit Linux");
+
+/* ---- the real calls -------------------------------------------------------------------------------------------- */
+
+/* A program that closed its standard streams must not get a store's file as one: what it prints would land there. */
+static int away_from_standard_streams(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return higher;
+}
+
+static int system_open(const char *path, int flags, mode_t mode)
+{
+    return away_from_standard_streams(open(path, flags, mode));
+}
+
+static int system_lock(int fd, int command, struct flock *lock)
+{
+    return fcntl(fd, command, lock);
+}
+
+static int system_fstat(int fd, struct stat *out)
+{
+    return fstat(fd, out);
+}
+
+static int system_lstat(const char *path, struct stat *out)
+{
+    return lstat(path, out);
+}
+
+struct bough__os_calls bough__os = {
+    .open = system_open,
+    .close = close,
+    .pread = pread,
+    .pwrite = pwrite,
+    .fdatasync = fdatasync,
+    .fsync = fsync,
+    .ftruncate = ftruncate,
+    .fstat = system_fstat,
+    .lstat = system_lstat,
+    .unlink = unlink,
+    .rename = rename,
+    .link = link,
+    .mkdir = mkdir,
+    .rmdir = rmdir,
+    .mmap = mmap,
+    .munmap = munmap,
+    .lock = system_lock,
+    .lseek = lseek,
+    .malloc = malloc,
+    .realloc = realloc,
+};
+
+/* ---- files ----------------------------------------------------------------------------------------------------- */
+
+int bough__os_open(int *out_fd, const char *path, int flags, mode_t mode)
+{
+    int fd = -1;
+    do {
+        fd = bough__os.open(path, flags | O_CLOEXEC, mode);
+    } while (fd < 0 && errno == EINTR);
+    *out_fd = fd < 0 ? -1 : fd;
+    return fd < 0 ? bough__fail_errno("open", path) : BOUGH_OK;
+}
+
+void bough__os_close(int *fd)
+{
+    if (*fd >= 0)
+        bough__os.close(*fd);
+    *fd = -1;
+}
+
+int bough__os_read_some(size_t *out_len, int fd, void *buffer, size_t len_bytes, uint64_t offset, const char *path)
+{
+    size_t done = 0;
+    while (done < len_bytes) {
+        ssize_t count = bough__os.pread(fd, (uint8_t *)buffer + done, len_bytes - done, (off_t)(offset + done));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return bough__fail_errno("read", path);
+        if (count == 0)
+            break;
+        done += (size_t)count;
+    }
+    *out_len = done;
+    return BOUGH_OK;
+}
+
+int bough__os_read(int fd, void *buffer, size_t len_bytes, uint64_t offset, const char *path)
+{
+    size_t len = 0;
+    int rc = bough__os_read_some(&len, fd, buffer, len_bytes, offset, path);
+    if (rc == BOUGH_OK && len < len_bytes)
+        rc = bough__fail(BOUGH_CORRUPT, "%s ends at byte %llu, %zu bytes at %llu were expected", path,
+                         (unsigned long long)(offset + len), len_bytes, (unsigned long long)offset);
+    return rc;
+}
+
+int bough__os_write(int fd, const void *buffer, size_t len_bytes, uint64_t offset, const char *path)
+{
+    size_t done = 0;
+    while (done < len_bytes) {
+        ssize_t count = bough__os.pwrite(fd, (const uint8_t *)buffer + done, len_bytes - done, (off_t)(offset + done));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count == 0)
+            errno = ENOSPC; /* no file system does this with room left; a loop would never end */
+        if (count <= 0)
+            return bough__fail_errno("write", path);
+        done += (size_t)count;
+    }
+    return BOUGH_OK;
+}
+
+int bough__os_sync(int fd, const char *path)
+{
+    /* Not tried again, whatever errno says: after a failure the kernel may have dropped the pages, and a second call
+     * would report success for data that is gone. */
+    return bough__os.fdatasync(fd) == 0 ? BOUGH_OK : bough__fail_errno("sync", path);
+}
+
+int bough__os_sync_directory(const char *path)
+{
+    int fd = -1;
+    int rc = bough__os_open(&fd, path, O_RDONLY | O_DIRECTORY, 0);
+    if (rc == BOUGH_OK && bough__os.fsync(fd) != 0)
+        rc = bough__fail_errno("sync directory", path);
+    bough__os_close(&fd);
+    return rc;
+}
+
+int bough__os_size(uint64_t *out_bytes, int fd, const char *path)
+{
+    struct stat info;
+    if (bough__os.fstat(fd, &info) != 0)
+        return bough__fail_errno("examine", path);
+    *out_bytes = (uint64_t)info.st_size;
+    return BOUGH_OK;
+}
+
+/* ---- locks ----------------------------------------------------------------------------------------------------- */
+
+static struct flock one_byte(uint64_t byte, enum bough__lock_kind kind)
+{
+    static const short types[] = {[BOUGH__UNLOCK] = F_UNLCK, [BOUGH__SHARED] = F_RDLCK, [BOUGH__EXCLUSIVE] = F_WRLCK};
+    struct flock lock = {.l_type = types[kind], .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1, .l_pid = 0};
+    return lock;
+}
+
+int bough__os_lock(int fd, uint64_t byte, enum bough__lock_kind kind, const char *path)
+{
+    for (;;) {
+        struct flock lock = one_byte(byte, kind);
+        if (bough__os.lock(fd, F_OFD_SETLK, &lock) == 0)
+            return BOUGH_OK;
+        if (errno == EAGAIN || errno == EACCES)
+            return bough__fail(BOUGH_BUSY, "%s is locked by another user", path);
+        if (errno != EINTR)
+            return bough__fail_errno("lock", path);
+    }
+}
+
+static uint64_t monotonic_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int bough__os_lock_wait(int fd, uint64_t byte, enum bough__lock_kind kind, uint32_t timeout_ms, const char *path)
+{
+    /* The kernel's waiting lock has no timeout, and a library owns no signal to interrupt it with. Short naps at first,
+     * since what is waited for lasts about as long as one fdatasync. */
+    uint64_t end_us = monotonic_us() + (uint64_t)timeout_ms * 1000;
+    uint64_t nap_us = 50;
+    for (;;) {
+        int rc = bough__os_lock(fd, byte, kind, path);
+        uint64_t now_us = monotonic_us();
+        if (rc != BOUGH_BUSY || now_us >= end_us)
+            return rc;
+        uint64_t left_us = end_us - now_us;
+        uint64_t sleep_us = nap_us < left_us ? nap_us : left_us;
+        struct timespec nap = {0, (long)sleep_us * 1000};
+        nanosleep(&nap, NULL);
+        if (nap_us < 2000)
+            nap_us += nap_us / 2;
+    }
+}
+
+bool bough__os_is_locked(int fd, uint64_t byte)
+{
+    struct flock lock = one_byte(byte, BOUGH__EXCLUSIVE);
+    /* Not being able to tell counts as locked: callers act only on what nobody holds. */
+    return bough__os.lock(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+/* ---- the machine ----------------------------------------------------------------------------------------------- */
+
+static uint8_t boot_id[16];
+static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;
+
+static void read_boot_id(void)
+{
+    char text[64] = "", digits[33] = "";
+    int fd = bough__os.open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0);
+    ssize_t len = fd < 0 ? -1 : bough__os.pread(fd, text, sizeof text - 1, 0);
+    bough__os_close(&fd);
+    size_t count = 0;
+    for (ssize_t i = 0; i < len && count < 32; i++)
+        if (text[i] != '-' && text[i] != '\n')
+            digits[count++] = text[i];
+    if (!bough__unhex(boot_id, digits, sizeof boot_id))
+        memset(boot_id, 0, sizeof boot_id);
+}
+
+void bough__os_boot_id(uint8_t out[16])
+{
+    pthread_once(&boot_id_once, read_boot_id);
+    memcpy(out, boot_id, sizeof boot_id);
+}
+
+int bough__os_random(void *buffer, size_t len_bytes)
+{
+    size_t done = 0;
+    while (done < len_bytes) {
+        ssize_t count = getrandom((uint8_t *)buffer + done, len_bytes - done, 0);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return bough__fail_errno("read", "random bytes");
+        done += (size_t)count;
+    }
+    return BOUGH_OK;
+}
+
+int64_t bough__os_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
+
+void *bough__alloc(size_t len_bytes)
+{
+    void *memory = bough__os.malloc(len_bytes ? len_bytes : 1);
+    if (!memory)
+        bough__fail_memory();
+    else
+        memset(memory, 0, len_bytes);
+    return memory;
+}
+
+void *bough__realloc(void *old, size_t len_bytes)
+{
+    void *memory = bough__os.realloc(old, len_bytes ? len_bytes : 1);
+    if (!memory)
+        bough__fail_memory();
+    return memory;
+}
+
+char *bough__strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = bough__alloc(size);
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+char *bough__format(const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int len = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    char *text = len < 0 ? NULL : bough__alloc((size_t)len + 1);
+    if (text)
+        vsnprintf(text, (size_t)len + 1, format, again);
+    else if (len < 0)
+        bough__fail_memory();
+    va_end(again);
+    return text;
+}

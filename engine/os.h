@@ -1,0 +1,81 @@
+/* os.h - the one table of system calls.
+ *
+ * Everything in bough that touches a file goes through this table, so that tests put a simulated disk or a failing
+ * call under the code that ships. (The catalog is SQLite's business and goes through SQLite's own VFS.)
+ */
+#ifndef BOUGH_ENGINE_OS_H
+#define BOUGH_ENGINE_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct flock;
+
+struct bough__os_calls {
+    int (*open)(const char *path, int flags, mode_t mode); /* O_CLOEXEC is added by bough__os_open */
+    int (*close)(int fd);
+    ssize_t (*pread)(int fd, void *buffer, size_t len_bytes, off_t offset);
+    ssize_t (*pwrite)(int fd, const void *buffer, size_t len_bytes, off_t offset);
+    int (*fdatasync)(int fd);
+    int (*fsync)(int fd);
+    int (*ftruncate)(int fd, off_t size_bytes);
+    int (*fstat)(int fd, struct stat *out);
+    int (*lstat)(const char *path, struct stat *out);
+    int (*unlink)(const char *path);
+    int (*rename)(const char *from, const char *to);
+    int (*link)(const char *from, const char *to);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*rmdir)(const char *path);
+    void *(*mmap)(void *address, size_t len_bytes, int protection, int flags, int fd, off_t offset);
+    int (*munmap)(void *address, size_t len_bytes);
+    int (*lock)(int fd, int command, struct flock *lock); /* fcntl(F_OFD_SETLK, F_OFD_GETLK) */
+    off_t (*lseek)(int fd, off_t offset, int whence);
+    void *(*malloc)(size_t len_bytes);
+    void *(*realloc)(void *old, size_t len_bytes);
+};
+
+/* The calls in use; tests replace members before any store is opened. */
+extern struct bough__os_calls bough__os;
+
+/* The helpers below return BOUGH_OK or a code with the message set; path is for the message alone. */
+
+/* Opens with O_CLOEXEC. O_NOFOLLOW is the caller's choice: every file of a store is opened with it.
+ * Errors: BOUGH_NOT_FOUND for ENOENT/ENOTDIR, BOUGH_CORRUPT for a symlink (ELOOP), BOUGH_IO else. */
+int bough__os_open(int *out_fd, const char *path, int flags, mode_t mode);
+void bough__os_close(int *fd); /* sets *fd to -1; -1 is fine */
+/* Reads exactly len bytes; fewer in the file is BOUGH_CORRUPT. */
+int bough__os_read(int fd, void *buffer, size_t len_bytes, uint64_t offset, const char *path);
+/* Reads up to len bytes, fewer only at the end of the file. */
+int bough__os_read_some(size_t *out_len, int fd, void *buffer, size_t len_bytes, uint64_t offset, const char *path);
+/* Writes all or fails: BOUGH_FULL for ENOSPC, EDQUOT, EFBIG. */
+int bough__os_write(int fd, const void *buffer, size_t len_bytes, uint64_t offset, const char *path);
+int bough__os_sync(int fd, const char *path);            /* fdatasync */
+int bough__os_sync_directory(const char *path);          /* makes names in it durable */
+int bough__os_size(uint64_t *out_bytes, int fd, const char *path);
+
+/* Open-file-description locks (they belong to the descriptor, so a second opener in the same process is not us, and
+ * closing some other descriptor of the file loses nothing). One byte each. */
+enum bough__lock_kind { BOUGH__UNLOCK, BOUGH__SHARED, BOUGH__EXCLUSIVE };
+/* Does not wait: BOUGH_BUSY when another descriptor holds it. */
+int bough__os_lock(int fd, uint64_t byte, enum bough__lock_kind kind, const char *path);
+/* The same, trying for up to timeout_ms. */
+int bough__os_lock_wait(int fd, uint64_t byte, enum bough__lock_kind kind, uint32_t timeout_ms, const char *path);
+/* True when some other descriptor holds a lock that conflicts with an exclusive one. */
+bool bough__os_is_locked(int fd, uint64_t byte);
+
+/* This boot of the machine, as 16 bytes; all zero when the system does not say. */
+void bough__os_boot_id(uint8_t out[16]);
+int bough__os_random(void *buffer, size_t len_bytes); /* getrandom */
+int64_t bough__os_now_ms(void);                       /* wall clock, since 1970 UTC */
+
+/* Allocation through the table; the result is NULL with the message set when there is no memory. */
+void *bough__alloc(size_t len_bytes);                 /* zeroed */
+void *bough__realloc(void *old, size_t len_bytes);    /* old stays valid on failure */
+char *bough__strdup(const char *text);
+char *bough__format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* a malloc'ed string */
+
+#endif

@@ -1,0 +1,339 @@
+/* shm.c - the shared memory of one layer; see shm.h for the protocol. */
+#include "shm.h"
+
+#include "error.h"
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SHM_MAGIC 0x31304d4853474842u /* "BHGSHM01" in memory of a little-endian machine */
+#define SHM_SIZE 4096
+#define LOCK_DEAD_MAN 0
+#define LOCK_WRITER 1
+#define LOCK_CLOSING 2
+#define LOCK_OPENERS 16
+
+/* Lives in memory that only processes of one machine share, so native integers do. */
+struct bough__shm_map {
+    _Atomic uint64_t magic; /* set last by the builder; carries the layout's version */
+    uint8_t boot_id[16];
+    _Atomic uint32_t flags;
+    _Atomic uint32_t reserved;
+    _Atomic uint64_t durable_txn;
+    _Atomic uint64_t hold_txn;
+    _Atomic uint64_t counter; /* counter & 1 names the valid slot */
+    _Atomic uint64_t slots[2][8];
+    _Atomic int32_t pids[BOUGH__SHM_OPENERS];
+};
+_Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the file");
+
+/* ---- opening and closing ---- */
+
+/* The file that we locked may have been removed by its last closer between our open and our lock. */
+static int still_linked(bool *out, int fd, const char *path)
+{
+    struct stat st = {0};
+    if (bough__os.fstat(fd, &st) != 0)
+        return bough__fail_errno("look at", path);
+    *out = st.st_nlink > 0;
+    return BOUGH_OK;
+}
+
+static int map_file(struct bough__shm *shm)
+{
+    void *map = bough__os.mmap(NULL, SHM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, shm->fd, 0);
+    if (map == MAP_FAILED)
+        return bough__fail_errno("map", shm->path);
+    shm->map = map;
+    return BOUGH_OK;
+}
+
+/* The one who holds the dead-man lock exclusively starts from nothing, but for the flag that must outlive processes. */
+static int build(struct bough__shm *shm, bool *out_same_boot)
+{
+    uint64_t size = 0;
+    int rc = bough__os_size(&size, shm->fd, shm->path);
+    if (rc == BOUGH_OK && size < SHM_SIZE) {
+        static const uint8_t zeros[SHM_SIZE];
+        /* Written and not only extended: a store into a hole of a full disk would be SIGBUS. */
+        rc = bough__os_write(shm->fd, zeros, sizeof zeros, 0, shm->path);
+    }
+    if (rc == BOUGH_OK)
+        rc = map_file(shm);
+    if (rc != BOUGH_OK)
+        return rc;
+
+    uint8_t boot_id[16] = {0};
+    const uint8_t unknown[16] = {0};
+    bough__os_boot_id(boot_id);
+    bool was_built = shm->map->magic == SHM_MAGIC && memcmp(shm->map->boot_id, boot_id, sizeof boot_id) == 0;
+    uint32_t poison = shm->map->magic == SHM_MAGIC ? shm->map->flags & BOUGH__SHM_POISONED : 0;
+    *out_same_boot = was_built && memcmp(boot_id, unknown, sizeof boot_id) != 0;
+    memset(shm->map, 0, sizeof *shm->map);
+    memcpy(shm->map->boot_id, boot_id, sizeof boot_id);
+    shm->map->flags = poison;
+    return BOUGH_OK;
+}
+
+static void name_opener(struct bough__shm *shm)
+{
+    shm->opener = -1;
+    for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
+        if (bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
+            continue;
+        shm->opener = i;
+        shm->map->pids[i] = (int32_t)getpid();
+        return;
+    }
+}
+
+/* One try. *out_again: the file vanished or was never finished; open it anew. */
+static int try_open(struct bough__shm *shm, bool *out_first, bool *out_same_boot, bool *out_again, mode_t mode,
+                    uint32_t timeout_ms)
+{
+    bool linked = false;
+    *out_again = false;
+    int rc = bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    if (rc != BOUGH_OK)
+        return rc;
+    rc = bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path);
+    *out_first = rc == BOUGH_OK;
+    if (rc == BOUGH_BUSY)
+        rc = bough__os_lock_wait(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, timeout_ms, shm->path);
+    if (rc == BOUGH_OK)
+        rc = still_linked(&linked, shm->fd, shm->path);
+    if (rc == BOUGH_OK && !linked)
+        *out_again = true;
+    else if (rc == BOUGH_OK && *out_first)
+        rc = build(shm, out_same_boot);
+    else if (rc == BOUGH_OK) {
+        uint64_t size = 0;
+        rc = bough__os_size(&size, shm->fd, shm->path);
+        if (rc == BOUGH_OK && size < SHM_SIZE)
+            *out_again = true;
+        else if (rc == BOUGH_OK)
+            rc = map_file(shm);
+        if (rc == BOUGH_OK && shm->map != NULL && shm->map->magic == 0)
+            *out_again = true; /* its builder failed or died */
+        else if (rc == BOUGH_OK && shm->map != NULL && shm->map->magic != SHM_MAGIC)
+            rc = bough__fail(BOUGH_IO, "%s: in use by another version of bough", shm->path);
+    }
+    if (rc != BOUGH_OK || *out_again) {
+        if (shm->map != NULL)
+            bough__os.munmap(shm->map, SHM_SIZE);
+        shm->map = NULL;
+        bough__os_close(&shm->fd);
+    }
+    return rc;
+}
+
+/* Without permission to write, nobody can be told that we read; the state at opening is what we see. */
+static int open_private(struct bough__shm *shm)
+{
+    void *map = bough__os.mmap(NULL, SHM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return bough__fail_errno("map memory for", shm->path);
+    shm->map = map;
+    shm->is_private = true;
+    return BOUGH_OK;
+}
+
+int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory,
+                    uint32_t number, mode_t mode, uint32_t timeout_ms)
+{
+    int rc = BOUGH_OK;
+    *out = (struct bough__shm){.fd = -1, .opener = -1};
+    *out_first = *out_same_boot = false;
+    out->path = bough__format("%s/run/%u.shm", directory, number);
+    if (out->path == NULL)
+        return bough__fail_memory();
+    for (int tries = 0; tries < 1000; tries++) {
+        bool again = false;
+        errno = 0;
+        rc = try_open(out, out_first, out_same_boot, &again, mode, timeout_ms);
+        if (rc == BOUGH_IO && (errno == EACCES || errno == EROFS || errno == EPERM)) {
+            *out_first = true;
+            rc = open_private(out);
+        }
+        if (!again)
+            break;
+        rc = bough__fail(BOUGH_BUSY, "%s: is being opened and closed by others", out->path);
+    }
+    if (rc != BOUGH_OK) {
+        free(out->path);
+        *out = (struct bough__shm){.fd = -1, .opener = -1};
+    } else if (!*out_first) {
+        name_opener(out);
+    }
+    return rc;
+}
+
+int bough__shm_ready(struct bough__shm *shm)
+{
+    atomic_store(&shm->map->magic, SHM_MAGIC);
+    if (shm->is_private)
+        return BOUGH_OK;
+    name_opener(shm);
+    return bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, shm->path);
+}
+
+bool bough__shm_is_last(struct bough__shm *shm)
+{
+    if (shm->is_private)
+        return false;
+    if (bough__os_lock_wait(shm->fd, LOCK_CLOSING, BOUGH__EXCLUSIVE, 1000, shm->path) != BOUGH_OK)
+        return false;
+    return bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path) == BOUGH_OK;
+}
+
+void bough__shm_close(struct bough__shm *shm, bool remove)
+{
+    if (shm->map != NULL) {
+        if (shm->opener >= 0)
+            shm->map->pids[shm->opener] = 0;
+        bough__os.munmap(shm->map, SHM_SIZE);
+    }
+    if (remove && !shm->is_private && shm->path != NULL)
+        bough__os.unlink(shm->path);
+    bough__os_close(&shm->fd); /* gives up every lock */
+    free(shm->path);
+    *shm = (struct bough__shm){.fd = -1, .opener = -1};
+}
+
+/* ---- published states ---- */
+
+void bough__shm_publish(struct bough__shm *shm, const struct bough__published *state)
+{
+    uint64_t next = atomic_load(&shm->map->counter) + 1;
+    /* Nothing of the new slot may become visible before the counter stopped naming it. */
+    atomic_thread_fence(memory_order_seq_cst);
+    _Atomic uint64_t *slot = shm->map->slots[next & 1];
+    atomic_store_explicit(&slot[0], state->txn, memory_order_relaxed);
+    atomic_store_explicit(&slot[1], state->generation, memory_order_relaxed);
+    atomic_store_explicit(&slot[2], state->size_bytes, memory_order_relaxed);
+    atomic_store_explicit(&slot[3], state->frame_count, memory_order_relaxed);
+    atomic_store_explicit(&slot[4], state->block_size, memory_order_relaxed);
+    atomic_store(&shm->map->counter, next);
+}
+
+void bough__shm_read(struct bough__published *out, const struct bough__shm *shm)
+{
+    for (;;) {
+        uint64_t counter = atomic_load(&shm->map->counter);
+        const _Atomic uint64_t *slot = shm->map->slots[counter & 1];
+        out->txn = atomic_load_explicit(&slot[0], memory_order_relaxed);
+        out->generation = atomic_load_explicit(&slot[1], memory_order_relaxed);
+        out->size_bytes = atomic_load_explicit(&slot[2], memory_order_relaxed);
+        out->frame_count = atomic_load_explicit(&slot[3], memory_order_relaxed);
+        out->block_size = atomic_load_explicit(&slot[4], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        /* A slot is written again only when the counter has moved past it, so an unmoved counter means a whole copy. */
+        if (atomic_load(&shm->map->counter) == counter)
+            return;
+    }
+}
+
+uint64_t bough__shm_newest(const struct bough__shm *shm)
+{
+    for (;;) {
+        uint64_t counter = atomic_load(&shm->map->counter);
+        uint64_t txn = atomic_load_explicit(&shm->map->slots[counter & 1][0], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load(&shm->map->counter) == counter)
+            return txn;
+    }
+}
+
+/* ---- locks ---- */
+
+int bough__shm_lock_writer(struct bough__shm *shm)
+{
+    if (shm->is_private)
+        return bough__fail(BOUGH_IO, "%s: no permission to write to the store", shm->path);
+    return bough__os_lock(shm->fd, LOCK_WRITER, BOUGH__EXCLUSIVE, shm->path);
+}
+
+void bough__shm_unlock_writer(struct bough__shm *shm)
+{
+    (void)bough__os_lock(shm->fd, LOCK_WRITER, BOUGH__UNLOCK, shm->path);
+}
+
+bool bough__shm_writer_is_in(struct bough__shm *shm)
+{
+    return !shm->is_private && bough__os_is_locked(shm->fd, LOCK_WRITER);
+}
+
+int bough__shm_seize(struct bough__shm *shm)
+{
+    if (shm->is_private)
+        return bough__fail(BOUGH_IO, "%s: no permission to write to the store", shm->path);
+    return bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path);
+}
+
+void bough__shm_unseize(struct bough__shm *shm)
+{
+    (void)bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, shm->path);
+}
+
+size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPENERS])
+{
+    size_t count = 0;
+    if (shm->is_private)
+        return 0;
+    for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
+        int32_t pid = atomic_load(&shm->map->pids[i]);
+        /* The lock says whether the process still lives; a pid alone may be someone else's by now. */
+        if (i != shm->opener && pid != 0 && bough__os_is_locked(shm->fd, LOCK_OPENERS + (uint64_t)i))
+            out[count++] = pid;
+    }
+    return count;
+}
+
+/* ---- flags and marks ---- */
+
+uint32_t bough__shm_flags(const struct bough__shm *shm)
+{
+    return atomic_load(&shm->map->flags);
+}
+
+void bough__shm_set(struct bough__shm *shm, uint32_t flags)
+{
+    atomic_fetch_or(&shm->map->flags, flags);
+}
+
+void bough__shm_clear(struct bough__shm *shm, uint32_t flags)
+{
+    atomic_fetch_and(&shm->map->flags, ~flags);
+}
+
+static void raise_mark(_Atomic uint64_t *mark, uint64_t txn)
+{
+    uint64_t old = atomic_load(mark);
+    while (old < txn && !atomic_compare_exchange_weak(mark, &old, txn))
+        continue;
+}
+
+uint64_t bough__shm_durable(const struct bough__shm *shm)
+{
+    return atomic_load(&shm->map->durable_txn);
+}
+
+void bough__shm_raise_durable(struct bough__shm *shm, uint64_t txn)
+{
+    raise_mark(&shm->map->durable_txn, txn);
+}
+
+uint64_t bough__shm_hold(const struct bough__shm *shm)
+{
+    return atomic_load(&shm->map->hold_txn);
+}
+
+void bough__shm_raise_hold(struct bough__shm *shm, uint64_t txn)
+{
+    raise_mark(&shm->map->hold_txn, txn);
+}

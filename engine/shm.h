@@ -1,0 +1,88 @@
+/* shm.h - the shared memory of one layer: what its openers in all processes agree on.
+ *
+ * A small file, run/N.shm, mapped by every process that has the layer open. It is believed only while the dead-man lock
+ * has been held since it was built: the first opener (who gets that lock exclusively) rebuilds it from the layer alone,
+ * the last closer removes it. What is in it may be lost at any time without losing data.
+ *
+ * Locks, one byte each, all open-file-description locks, so that a process that dies lets go of them:
+ *     0   dead-man: shared by every opener; exclusive while the first builds, the last closes, or a branch is seized
+ *     1   writer: one write transaction
+ *     2   closing: held while an opener finds out whether it is the last, so that two cannot both say no
+ *    16+i opener i: names the process in pids[i]
+ * Order: closing before dead-man (exclusive); writer before dead-man (seize). Nobody waits for the writer lock while
+ * holding closing.
+ *
+ * Published states sit in two slots with one atomic counter, whose lowest bit names the valid slot: a writer that is
+ * killed in mid-publish has changed nothing that a reader looks at.
+ */
+#ifndef BOUGH_ENGINE_SHM_H
+#define BOUGH_ENGINE_SHM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define BOUGH__SHM_OPENERS 64
+
+/* One published state of a layer. */
+struct bough__published {
+    uint64_t txn;         /* newest transaction */
+    uint64_t generation;  /* of the log; 0: the layer has no file */
+    uint64_t size_bytes;  /* of the database */
+    uint64_t frame_count; /* frames handed out: the next writer goes on here */
+    uint64_t block_size;
+};
+
+struct bough__shm_map; /* the mapped bytes; shm.c */
+
+struct bough__shm {
+    struct bough__shm_map *map;
+    int fd;
+    int opener;           /* index in pids, -1: all taken */
+    char *path;
+    bool is_private;      /* no permission to write: this process's own memory, sees the state at opening */
+};
+
+/* Opens run/NUMBER.shm below directory. *out_first: this process is the first and holds the dead-man lock exclusively;
+ * it has to publish a state and call bough__shm_ready. *out_same_boot: the file was left by processes that died since
+ * the machine started, so the page cache holds all that they wrote. */
+int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory,
+                    uint32_t number, mode_t mode, uint32_t timeout_ms);
+int bough__shm_ready(struct bough__shm *shm);
+/* True: this process is the last and holds the dead-man lock exclusively (until bough__shm_close). */
+bool bough__shm_is_last(struct bough__shm *shm);
+/* remove: the caller is the last (or the first, before ready) and the file is to go. */
+void bough__shm_close(struct bough__shm *shm, bool remove);
+
+void bough__shm_publish(struct bough__shm *shm, const struct bough__published *state);
+void bough__shm_read(struct bough__published *out, const struct bough__shm *shm);
+/* Only the transaction's number: one atomic load and a check. */
+uint64_t bough__shm_newest(const struct bough__shm *shm);
+
+/* BOUGH_BUSY when another process's writer is in. */
+int bough__shm_lock_writer(struct bough__shm *shm);
+void bough__shm_unlock_writer(struct bough__shm *shm);
+bool bough__shm_writer_is_in(struct bough__shm *shm);
+/* The dead-man lock exclusively, against openers in other processes; BOUGH_BUSY when there are some. */
+int bough__shm_seize(struct bough__shm *shm);
+void bough__shm_unseize(struct bough__shm *shm);
+size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPENERS]);
+
+/* Flags and marks that any opener may set. */
+enum bough__shm_flag {
+    BOUGH__SHM_GONE = 1,      /* the branch was deleted */
+    BOUGH__SHM_POISONED = 2,  /* a sync failed: what was written since the last good one does not count */
+    BOUGH__SHM_HEADER = 4     /* a header is being replaced; whoever gets the writer lock and sees this looks at it */
+};
+uint32_t bough__shm_flags(const struct bough__shm *shm);
+void bough__shm_set(struct bough__shm *shm, uint32_t flags);
+void bough__shm_clear(struct bough__shm *shm, uint32_t flags);
+/* Newest transaction known to be on the disk; newest one that a commit sealed. Only ever rise. */
+uint64_t bough__shm_durable(const struct bough__shm *shm);
+void bough__shm_raise_durable(struct bough__shm *shm, uint64_t txn);
+uint64_t bough__shm_hold(const struct bough__shm *shm);
+void bough__shm_raise_hold(struct bough__shm *shm, uint64_t txn);
+
+#endif

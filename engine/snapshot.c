@@ -1,0 +1,300 @@
+/* snapshot.c - reading one immutable state of a branch, or a past one.
+ *
+ * A lookup asks the overlay as of the snapshot's transaction and then the tree below it; never a chain of branches.
+ * A pinned snapshot keeps its overlay's generation alive; frames are not used again while the layer is open, so
+ * whatever it refers to stays.
+ */
+#include "error.h"
+#include "fold.h"
+#include "layer_state.h"
+#include "os.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- pinning ---- */
+
+int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
+{
+    struct bough__published state = {0};
+    if (bough__layer_is_gone(layer))
+        return bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
+    pthread_mutex_lock(&layer->mutex);
+    int rc = bough__layer_refresh(layer, &state);
+    if (rc == BOUGH_OK) {
+        bough__overlay_retain(layer->overlay);
+        *out = (struct bough__snapshot){.space = layer->space,
+                                        .layer = layer,
+                                        .overlay = layer->overlay,
+                                        .tree = layer->overlay->tree,
+                                        .txn = state.txn,
+                                        .size_bytes = state.size_bytes,
+                                        .block_size = layer->block_size};
+    }
+    pthread_mutex_unlock(&layer->mutex);
+    return rc;
+}
+
+int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree)
+{
+    bough__space_retain(space);
+    *out = (struct bough__snapshot){
+        .space = space, .tree = *tree, .size_bytes = tree->size_bytes, .block_size = tree->block_size};
+    return BOUGH_OK;
+}
+
+void bough__snapshot_release(struct bough__snapshot *snapshot)
+{
+    bough__overlay_release(snapshot->overlay);
+    if (snapshot->layer == NULL)
+        bough__space_close(snapshot->space);
+    *snapshot = (struct bough__snapshot){0};
+}
+
+bool bough__snapshot_is_newest(const struct bough__snapshot *snapshot)
+{
+    return snapshot->layer == NULL ||
+           (bough__shm_newest(&snapshot->layer->shm) == snapshot->txn && !bough__layer_is_gone(snapshot->layer));
+}
+
+/* ---- reading ---- */
+
+static int read_entry(const struct bough__snapshot *snapshot, const struct bough__entry *entry, uint64_t block,
+                      void *out_page, bool use_mapping)
+{
+    if (entry->layer != 0)
+        return bough__frame_read(snapshot->space, entry->layer, entry->frame, block, entry->sum, out_page,
+                                 snapshot->block_size, use_mapping);
+    memset(out_page, 0, snapshot->block_size);
+    return BOUGH_OK;
+}
+
+/* Where the block lies; the digest is filled where it is known already. */
+static int find(struct bough__entry *out, bool *out_has_digest, const struct bough__snapshot *snapshot, uint64_t block)
+{
+    struct bough__overlay_entry version = {0};
+    enum bough__overlay_hit hit = BOUGH__OVERLAY_MISS;
+    *out = (struct bough__entry){0};
+    *out_has_digest = true;
+    if (block >= bough__block_count(snapshot->size_bytes, snapshot->block_size))
+        return BOUGH_OK;
+    if (snapshot->overlay != NULL && snapshot->txn > snapshot->overlay->base_txn)
+        hit = bough__overlay_find(&version, snapshot->overlay, block, snapshot->txn);
+    if (hit == BOUGH__OVERLAY_MISS)
+        return bough__map_lookup(out, snapshot->space->nodes, &snapshot->tree, block);
+    if (hit == BOUGH__OVERLAY_FRAME) {
+        *out_has_digest = false;
+        *out = (struct bough__entry){.layer = snapshot->layer->number,
+                                     .frame = version.frame,
+                                     .birth = version.txn,
+                                     .sum = version.sum};
+    }
+    return BOUGH_OK;
+}
+
+int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block, void *out_page, bool use_mapping)
+{
+    bool has_digest = false;
+    struct bough__entry entry = {0};
+    int rc = find(&entry, &has_digest, snapshot, block);
+    return rc != BOUGH_OK ? rc : read_entry(snapshot, &entry, block, out_page, use_mapping);
+}
+
+static int hash_block(struct bough__entry *entry, const struct bough__snapshot *snapshot, uint64_t block)
+{
+    uint8_t *page = bough__alloc(snapshot->block_size);
+    if (page == NULL)
+        return bough__fail_memory();
+    int rc = read_entry(snapshot, entry, block, page, true);
+    if (rc == BOUGH_OK)
+        rc = bough__sha256(entry->digest, page,
+                           bough__block_length(block, snapshot->size_bytes, snapshot->block_size));
+    free(page);
+    return rc;
+}
+
+int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot *snapshot, uint64_t block,
+                          bool want_digest)
+{
+    bool has_digest = false;
+    int rc = find(out, &has_digest, snapshot, block);
+    if (rc != BOUGH_OK || !want_digest || out->layer == 0)
+        return rc;
+    /* A short last page's digest in the tree is of the length that it had there. */
+    if (snapshot->block_size != 0 && bough__block_length(block, snapshot->size_bytes, snapshot->block_size) !=
+                                         bough__block_length(block, snapshot->tree.size_bytes, snapshot->block_size))
+        has_digest = false;
+    return has_digest ? BOUGH_OK : hash_block(out, snapshot, block);
+}
+
+/* ---- folding ---- */
+
+static int collect_pages(struct bough__fold_page **out, size_t *out_count, uint64_t *out_keep,
+                         const struct bough__snapshot *snapshot)
+{
+    struct bough__overlay_entry *versions = NULL;
+    int rc = bough__overlay_collect(&versions, out_count, out_keep, snapshot->overlay, snapshot->txn);
+    if (rc != BOUGH_OK)
+        return rc;
+    struct bough__fold_page *pages = bough__alloc((*out_count + 1) * sizeof *pages);
+    if (pages == NULL)
+        rc = bough__fail_memory();
+    for (size_t i = 0; rc == BOUGH_OK && i < *out_count; i++)
+        pages[i] = (struct bough__fold_page){versions[i].block, versions[i].frame, versions[i].txn, versions[i].sum};
+    free(versions);
+    *out = pages;
+    return rc;
+}
+
+/* The frames that a commit refers to are on the disk before anything refers to them, whatever PRAGMA synchronous said. */
+static int make_durable(struct bough__layer *layer, uint64_t txn)
+{
+    int rc = BOUGH_OK;
+    if (bough__shm_durable(&layer->shm) >= txn)
+        return BOUGH_OK;
+    if (bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED)
+        return bough__fail(BOUGH_IO, "branch '%s': an earlier sync failed; write to it once to recover", layer->branch);
+    uint64_t newest = bough__shm_newest(&layer->shm);
+    pthread_mutex_lock(&layer->mutex);
+    rc = bough__layer_open_file(layer);
+    pthread_mutex_unlock(&layer->mutex);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_sync(layer);
+    if (rc == BOUGH_OK)
+        bough__shm_raise_durable(&layer->shm, newest);
+    return rc;
+}
+
+int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const struct bough__snapshot *snapshot)
+{
+    size_t count = 0;
+    uint64_t keep = BOUGH__KEEP_ALL;
+    struct bough__fold_page *pages = NULL;
+    struct bough__appender *appender = NULL;
+    if (out_nodes != NULL)
+        *out_nodes = 0;
+    *out = snapshot->tree;
+    if (snapshot->overlay == NULL || snapshot->txn == snapshot->overlay->base_txn)
+        return BOUGH_OK;
+    int rc = make_durable(snapshot->layer, snapshot->txn);
+    if (rc == BOUGH_OK)
+        rc = collect_pages(&pages, &count, &keep, snapshot);
+    if (rc == BOUGH_OK)
+        rc = bough__appender_begin(&appender, snapshot->space->nodes);
+    if (rc == BOUGH_OK)
+        rc = bough__fold_pages(out, snapshot->space, appender, &snapshot->tree, snapshot->layer->number, pages, count,
+                               keep, snapshot->size_bytes, snapshot->block_size);
+    if (rc == BOUGH_OK)
+        rc = bough__appender_sync(appender);
+    if (rc == BOUGH_OK && out_nodes != NULL)
+        *out_nodes = bough__appender_count(appender);
+    bough__appender_end(appender);
+    free(pages);
+    return rc;
+}
+
+/* ---- differences ---- */
+
+/* Blocks that the trees disagree on come from the trees; blocks that an overlay touched are compared one by one. */
+struct diff {
+    const struct bough__snapshot *a, *b;
+    uint64_t *touched; /* ascending, none twice */
+    size_t touched_count, next;
+    bough__map_diff_callback *callback;
+    void *context;
+};
+
+static int by_number(const void *x, const void *y)
+{
+    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+    return (a > b) - (a < b);
+}
+
+static int add_touched(struct diff *diff, const struct bough__snapshot *snapshot)
+{
+    uint64_t keep = BOUGH__KEEP_ALL;
+    size_t count = 0;
+    struct bough__overlay_entry *versions = NULL;
+    if (snapshot->overlay == NULL || snapshot->txn == snapshot->overlay->base_txn)
+        return BOUGH_OK;
+    int rc = bough__overlay_collect(&versions, &count, &keep, snapshot->overlay, snapshot->txn);
+    if (rc != BOUGH_OK)
+        return rc;
+    /* Blocks that were cut off read as zeros although nobody wrote them. */
+    uint64_t end = bough__block_count(snapshot->tree.size_bytes, snapshot->block_size);
+    uint64_t cut = keep < end ? end - keep : 0;
+    uint64_t *touched = bough__realloc(diff->touched, (diff->touched_count + count + cut + 2) * sizeof *touched);
+    if (touched == NULL) {
+        free(versions);
+        return bough__fail_memory();
+    }
+    diff->touched = touched;
+    for (size_t i = 0; i < count; i++)
+        touched[diff->touched_count++] = versions[i].block;
+    for (uint64_t block = keep; block < end; block++)
+        touched[diff->touched_count++] = block;
+    /* So does the last block when its length changes. */
+    if (end != 0)
+        touched[diff->touched_count++] = end - 1;
+    free(versions);
+    return BOUGH_OK;
+}
+
+static void sort_touched(struct diff *diff)
+{
+    size_t kept = 0;
+    if (diff->touched_count == 0)
+        return;
+    qsort(diff->touched, diff->touched_count, sizeof *diff->touched, by_number);
+    for (size_t i = 1; i < diff->touched_count; i++)
+        if (diff->touched[i] != diff->touched[kept])
+            diff->touched[++kept] = diff->touched[i];
+    diff->touched_count = kept + 1;
+}
+
+static int compare_block(struct diff *diff, uint64_t block)
+{
+    struct bough__entry a = {0}, b = {0};
+    int rc = bough__snapshot_entry(&a, diff->a, block, true);
+    if (rc == BOUGH_OK)
+        rc = bough__snapshot_entry(&b, diff->b, block, true);
+    if (rc != BOUGH_OK || memcmp(a.digest, b.digest, sizeof a.digest) == 0)
+        return rc;
+    return diff->callback(diff->context, block, &a, &b);
+}
+
+static int touched_before(struct diff *diff, uint64_t block)
+{
+    int rc = BOUGH_OK;
+    while (rc == BOUGH_OK && diff->next < diff->touched_count && diff->touched[diff->next] < block)
+        rc = compare_block(diff, diff->touched[diff->next++]);
+    return rc;
+}
+
+static int tree_difference(void *context, uint64_t block, const struct bough__entry *a, const struct bough__entry *b)
+{
+    struct diff *diff = context;
+    int rc = touched_before(diff, block);
+    if (rc != BOUGH_OK || (diff->next < diff->touched_count && diff->touched[diff->next] == block))
+        return rc; /* an overlay touched it: compared when its turn comes */
+    return diff->callback(diff->context, block, a, b);
+}
+
+int bough__snapshot_diff(const struct bough__snapshot *a, const struct bough__snapshot *b,
+                         bough__map_diff_callback *callback, void *context)
+{
+    struct diff diff = {.a = a, .b = b, .callback = callback, .context = context};
+    if (a->block_size != b->block_size && a->size_bytes != 0 && b->size_bytes != 0)
+        return bough__fail(BOUGH_USAGE, "the states have blocks of %u and of %u bytes", a->block_size, b->block_size);
+    int rc = add_touched(&diff, a);
+    if (rc == BOUGH_OK)
+        rc = add_touched(&diff, b);
+    if (rc == BOUGH_OK) {
+        sort_touched(&diff);
+        rc = bough__map_diff(a->space->nodes, &a->tree, &b->tree, tree_difference, &diff);
+    }
+    if (rc == BOUGH_OK)
+        rc = touched_before(&diff, UINT64_MAX);
+    free(diff.touched);
+    return rc;
+}

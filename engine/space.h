@@ -1,0 +1,52 @@
+/* space.h - a store as this process has it open: one for each directory (by device and inode), shared by every handle
+ * and connection. Holds what they share: file caches, node cache, open layers. Knows nothing of branches or the catalog.
+ */
+#ifndef BOUGH_ENGINE_SPACE_H
+#define BOUGH_ENGINE_SPACE_H
+
+#include "files.h"
+#include "nodes.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+
+struct bough__layer;
+
+struct bough__space {
+    char *directory;            /* absolute, symlinks resolved, no slash at the end */
+    uint8_t uuid[16];
+    uint64_t store_key;         /* XXH3 of the uuid: binds checksums to this store */
+    dev_t device;
+    ino_t inode;
+    mode_t mode;                /* of new files */
+    struct bough__files *files;
+    struct bough__nodes *nodes;
+    /* Below: space.c and layer.c alone. */
+    pthread_mutex_t mutex;      /* guards layers */
+    struct bough__layer *layers;
+    unsigned references;        /* these two under the registry's mutex, in space.c */
+    struct bough__space *next;
+};
+
+/* The identity file of a store is `db`: a regular file, so that a branch's path (shop.bough/db/premium) runs through it
+ * and a program without the VFS fails to open it.
+ *     0  16  "bough store 1\n\0\0"
+ *    16   4  format version (1)
+ *    20   4  feature flags a reader must know; unknown ones refuse
+ *    24   4  feature flags a reader may ignore
+ *    28   4  0
+ *    32  16  UUID of the store
+ *    48   8  XXH3 of bytes 0 to 47
+ *    56      a line of text for whoever looks into it
+ */
+#define BOUGH__STORE_FILE "db"
+#define BOUGH__FORMAT_VERSION 1
+
+/* Writes the identity file into an existing directory (durable with it). */
+int bough__space_create(const char *directory, mode_t mode);
+/* BOUGH_NOT_FOUND: no directory or no identity file; BOUGH_CORRUPT: another file, damaged, newer. */
+int bough__space_open(struct bough__space **out, const char *directory);
+void bough__space_retain(struct bough__space *space);
+void bough__space_close(struct bough__space *space); /* gives up one reference; NULL is fine */
+
+#endif

@@ -1,0 +1,92 @@
+/* store.h - the handle behind bough_store, and what the VFS needs of it. */
+#ifndef BOUGH_ENGINE_STORE_H
+#define BOUGH_ENGINE_STORE_H
+
+#include "bough.h"
+#include "catalog.h"
+#include "layer.h"
+
+struct bough_store {
+    struct bough__space *space;
+    struct bough__catalog *catalog;
+    char *origin;
+    uint32_t timeout_ms;
+};
+
+/* The caller's options, or the defaults; fields that a caller of an older version does not know have their defaults. */
+void bough__options_read(bough_options *out, const bough_options *options);
+
+/* 1 to 200 bytes of the grammar in cli.md: letters, digits, . _ - /; see name.c. BOUGH_USAGE says what is wrong. */
+int bough__name_check(const char *name);
+
+/* A REF taken apart and looked up. has_branch: REF is exactly a branch's name (its newest transaction is meant). */
+struct bough__target {
+    bool has_branch;
+    struct bough__branch_row branch;
+    struct bough__commit_row commit; /* for a branch: its head */
+};
+int bough__target_resolve(struct bough__target *out, struct bough_store *store, const char *ref);
+void bough__target_clear(struct bough__target *target);
+
+/* Opens the layer of a branch as its row says, and looks at the row again afterwards, since the branch may have been deleted before this
+ * process could be seen as one of its openers. BOUGH_GONE: deleted; BOUGH_BUSY: its layer was replaced, read the row again. */
+int bough__branch_layer(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row);
+/* The same without the second look: for showing a branch, and for one whose row is deleted already. */
+int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *store,
+                               const struct bough__branch_row *row);
+/* Pins what REF means now. *out_layer (close it after the release) is NULL for a past state. */
+int bough__target_pin(struct bough__snapshot *out, struct bough__layer **out_layer, struct bough_store *store,
+                      const struct bough__target *target);
+
+/* Commits the branch's newest transaction if it is dirty. automatic: made by the machine. row is brought up to date.
+ * *out_changed false: it was clean. */
+int bough__branch_seal(bool *out_changed, struct bough_store *store, struct bough__branch_row *row,
+                       const char *message, bool automatic);
+
+/* Inserts a commit, inside a write transaction: fills root, page_size, id, author (where NULL) and created_at_ms (where 0), and
+ * moves the time on by a millisecond where the id exists already, so that every commit has a row of its own. */
+int bough__commit_record(struct bough__catalog *catalog, struct bough__commit_row *row);
+/* Pages that differ between two trees, as a commit's changed_pages counts them. Gives up at `limit` differing pages (0: never) with
+ * BOUGH__NOT_COUNTED, which bounds the time that a commit after a bulk load takes. */
+#define BOUGH__COUNT_LIMIT 1024
+int bough__tree_count_changes(uint64_t *out, struct bough__space *space, const struct bough__tree *from,
+                              const struct bough__tree *to, uint64_t limit);
+/* The same for two snapshots, page by page; see bough_diff_pages. */
+int bough__snapshot_count_changes(bough_page_diff *out, const struct bough__snapshot *a, const struct bough__snapshot *b,
+                                  bough_page_callback *callback, void *context);
+
+/* A branch as the public struct shows it, appended to out. is_new: its layer cannot exist yet. A damaged layer does not
+ * fail the call: the branch is shown as dirty, with its head's size. */
+int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row, bool is_new);
+/* BOUGH_NOT_FOUND for a commit whose pages gc gave back. */
+int bough__commit_usable(const struct bough__commit_row *commit);
+/* BOUGH_REFUSED when a branch or a tag has the name. */
+int bough__name_is_free(struct bough__catalog *catalog, const char *name);
+/* Id of the current branch, 0: none. */
+int bough__current_branch(int64_t *out, struct bough__catalog *catalog);
+
+/* ---- a source of bytes for import: an array of bytes read front to back or at random ---- */
+struct bough__source {
+    uint64_t size_bytes;
+    uint32_t page_size; /* block size for it; of the SQLite header, 4096 for an empty file */
+    void *context;
+    int (*read)(void *context, uint64_t offset, void *buffer, size_t len_bytes);  /* exactly len */
+    /* Next range that may hold something other than zeros at or after offset; false: none. NULL: everything may. */
+    bool (*next_data)(void *context, uint64_t offset, uint64_t *out_start, uint64_t *out_end);
+    /* After the last read, before anything is kept: BOUGH_BUSY when what was read may not belong together. May be NULL. */
+    int (*finish)(void *context);
+    void (*close)(void *context);
+    mode_t mode;        /* of the file: the store takes it */
+};
+
+/* Engine halves of bough_store_init, bough_import and bough_export; vfs/capture.c opens live SQLite files as sources. */
+int bough__store_init(bough_transfer *out, const char *store_path, const char *origin_or_null,
+                      struct bough__source *source, const bough_options *options);
+int bough__store_import(bough_transfer *out, struct bough_store *store, const char *branch,
+                        struct bough__source *source, const bough_options *options);
+/* Streams REF's bytes to write(context, offset, bytes, len) in order, skipping zero pages. */
+int bough__store_stream(bough_transfer *out, struct bough_store *store, const char *ref,
+                        int (*write)(void *context, uint64_t offset, const void *bytes, size_t len_bytes),
+                        void *context, const bough_options *options);
+
+#endif

@@ -1,0 +1,290 @@
+/* bough.h - branches for a SQLite database: the public interface.
+ *
+ * A store is a directory (shop.bough/) that holds every branch of one database. A branch is a writable SQLite
+ * database; a commit is an immutable, content-addressed state of one; a tag is a name for a commit.
+ *
+ * Conventions, true of every function unless its comment says otherwise:
+ *  - The result is BOUGH_OK (0) or a negative code of enum bough_code; bough_error_message() then tells what happened
+ *    and where. A failed call leaves the store as it was, and its handles usable.
+ *  - Out-parameters come first. Structs filled by a call are given back with the matching _release function, which
+ *    leaves them empty and may be called twice. Strings passed in are copied, never kept.
+ *  - Strings are UTF-8 and zero-terminated; paths are bytes. Times are milliseconds since 1970 UTC. Sizes are bytes.
+ *  - Ids are 64 lower-case hex digits and a terminating zero.
+ *  - A bough_store handle may be used by one thread at a time; different handles, also of one store, are independent.
+ *  - REF is the grammar of the command line: BRANCH, TAG, a commit id or a unique prefix of 6 or more hex digits, each
+ *    optionally followed by ~N.
+ */
+#ifndef BOUGH_H
+#define BOUGH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BOUGH_VERSION "0.1.0"
+#define BOUGH_VERSION_NUMBER 100 /* major * 10000 + minor * 100 + patch */
+
+#if defined(_WIN32)
+#error "bough supports 64-bit Linux"
+#endif
+#define BOUGH_EXPORT __attribute__((visibility("default")))
+
+/* code, name, text. The exit status of the command line is in cli/exit.h. */
+#define BOUGH_CODES(X)                                                                                                 \
+    X(BOUGH_OK, 0, "ok")                                                                                               \
+    X(BOUGH_NO, -1, "the answer is no")                                                                                \
+    X(BOUGH_USAGE, -2, "wrong usage")                   /* malformed name, REF or argument; ambiguous prefix */        \
+    X(BOUGH_NOT_FOUND, -3, "not found")                 /* no such store, branch, tag, commit, file */                 \
+    X(BOUGH_REFUSED, -4, "refused")                     /* exists, protected, has children, in use, not empty */       \
+    X(BOUGH_BUSY, -5, "busy")                           /* another writer or opener is in the way; try again */        \
+    X(BOUGH_CORRUPT, -6, "damaged")                     /* bytes on disk that fail a check; no SQLite database */      \
+    X(BOUGH_IO, -7, "input/output error")               /* a system call failed, no permission */                      \
+    X(BOUGH_FULL, -8, "disk full")                      /* ENOSPC, EDQUOT, EFBIG */                                    \
+    X(BOUGH_SQL, -9, "SQL error")                       /* SQLite refused */                                           \
+    X(BOUGH_NOMEM, -10, "out of memory")                                                                               \
+    X(BOUGH_STALE, -11, "the snapshot is not the newest") /* a write from an old snapshot */                           \
+    X(BOUGH_INTERRUPTED, -12, "interrupted")            /* a progress callback asked to stop */                        \
+    X(BOUGH_GONE, -13, "the branch was deleted")        /* by another handle, while this one was open */
+
+enum bough_code {
+#define X(name, value, text) name = value,
+    BOUGH_CODES(X)
+#undef X
+};
+
+/* The constant name of a code ("BOUGH_BUSY"); never NULL. */
+BOUGH_EXPORT const char *bough_code_name(int code);
+/* What the last failed call of this thread says; "" when none failed. Valid until the thread's next call. */
+BOUGH_EXPORT const char *bough_error_message(void);
+/* BOUGH_VERSION of the library that is running. */
+BOUGH_EXPORT const char *bough_version(void);
+
+#define BOUGH_ID_SIZE 65
+#define BOUGH_NAME_MAX 200
+
+typedef struct bough_store bough_store;
+
+/* Called now and then in long work. total may grow while the work goes on. A result other than 0 stops the work with
+ * BOUGH_INTERRUPTED and nothing changed. */
+typedef int bough_progress(void *context, uint64_t done_bytes, uint64_t total_bytes);
+
+/* Options that several calls share. Start with BOUGH_OPTIONS_INIT; NULL means the same. */
+typedef struct bough_options {
+    uint32_t struct_size;       /* set by BOUGH_OPTIONS_INIT; lets later versions add fields */
+    uint32_t timeout_ms;        /* how long to wait for a lock */
+    bough_progress *progress;   /* or NULL */
+    void *progress_context;
+    const char *message;        /* of a commit that the call makes, or NULL */
+    int64_t ttl_ms;             /* lifetime of a branch made; 0 = no end */
+    bool force;                 /* delete: although others have it open; export: overwrite */
+    bool recursive;             /* delete: with all descendants */
+    uint32_t page_size;         /* init_empty: 0 = whatever the first write brings */
+} bough_options;
+#define BOUGH_OPTIONS_INIT {sizeof(bough_options), 5000, NULL, NULL, NULL, 0, false, false, 0}
+
+/* ---- stores ---------------------------------------------------------------------------------------------------- */
+
+/* What init, import and export did. */
+typedef struct bough_transfer {
+    char *path;                 /* the store for init, else the file */
+    char *branch;               /* NULL where the REF named none */
+    char id[BOUGH_ID_SIZE];     /* "" where the state is no commit */
+    char root[BOUGH_ID_SIZE];
+    uint64_t size_bytes;
+    bool changed;               /* import: false when the bytes were equal and no commit was made */
+} bough_transfer;
+BOUGH_EXPORT void bough_transfer_release(bough_transfer *transfer);
+
+/* Makes a store whose branch `main` holds a committed, byte-identical copy of the SQLite database `file`, as a finished
+ * checkpoint or hot-journal rollback would leave it. The file is opened read-only and never changed. store_path NULL:
+ * beside the file (after resolving symlinks), last suffix replaced by ".bough". The store appears whole or not at all.
+ * BOUGH_CORRUPT: no SQLite database. BOUGH_REFUSED: the store exists. */
+BOUGH_EXPORT int bough_store_init(bough_transfer *out, const char *file, const char *store_path,
+                                  const bough_options *options);
+/* The same with an empty database: 0 bytes, or one page of options->page_size bytes. */
+BOUGH_EXPORT int bough_store_init_empty(bough_transfer *out, const char *store_path, const bough_options *options);
+
+/* Opens a store. BOUGH_NOT_FOUND: nothing there; BOUGH_CORRUPT: not a store, damaged, or newer than the program.
+ * options->timeout_ms holds for every later call on the handle. */
+BOUGH_EXPORT int bough_store_open(bough_store **out, const char *path, const bough_options *options);
+BOUGH_EXPORT void bough_store_close(bough_store *store); /* NULL is fine */
+/* Absolute path of the store; lives as long as the handle. */
+BOUGH_EXPORT const char *bough_store_path(const bough_store *store);
+/* Absolute path of the file that init copied, or NULL; lives as long as the handle. */
+BOUGH_EXPORT const char *bough_store_origin(const bough_store *store);
+
+/* ---- branches -------------------------------------------------------------------------------------------------- */
+
+typedef struct bough_branch {
+    char *name;
+    char *parent;               /* the branch it was forked from; NULL: none, a tag or an id */
+    char base[BOUGH_ID_SIZE];   /* the commit forked from; "" when none */
+    char head[BOUGH_ID_SIZE];   /* the newest commit */
+    bool current, dirty, is_protected;
+    int64_t created_at_ms;
+    int64_t expires_at_ms;      /* 0: never */
+    uint64_t size_bytes;        /* of the database */
+    uint64_t own_bytes;         /* in the branch's own layer and nodes */
+} bough_branch;
+
+typedef struct bough_branches {
+    bough_branch *items;
+    size_t count;
+} bough_branches;
+BOUGH_EXPORT void bough_branches_release(bough_branches *branches);
+
+/* All branches, in the order of names. */
+BOUGH_EXPORT int bough_branch_list(bough_branches *out, bough_store *store);
+/* One branch (count is 1). */
+BOUGH_EXPORT int bough_branch_get(bough_branches *out, bough_store *store, const char *name);
+/* Forks `from` (a REF) once for each of the names: all or none. A branch with transactions that are not committed is
+ * committed first (a commit of the machine). Uses options->ttl_ms and message. BOUGH_REFUSED: a name exists.
+ * Durable on return; byte-identical to the newest transaction of `from`. */
+BOUGH_EXPORT int bough_branch_create(bough_branches *out, bough_store *store, const char *const *names, size_t count,
+                                     const char *from, const bough_options *options);
+/* Drops branches and their overlays: all or none; out lists them as they were. BOUGH_REFUSED: protected, has children
+ * (without options->recursive), open in another process (without options->force). */
+BOUGH_EXPORT int bough_branch_delete(bough_branches *out, bough_store *store, const char *const *names, size_t count,
+                                     const bough_options *options);
+BOUGH_EXPORT int bough_branch_rename(bough_branches *out, bough_store *store, const char *old_name,
+                                     const char *new_name);
+/* A protected branch refuses writes, reset and delete. */
+BOUGH_EXPORT int bough_branch_protect(bough_branches *out, bough_store *store, const char *name, bool is_protected);
+/* Makes the branch the store's current one. */
+BOUGH_EXPORT int bough_branch_switch(bough_branches *out, bough_store *store, const char *name);
+/* The current branch's name: *out is allocated with malloc, NULL when there is none. $BOUGH_BRANCH is the caller's. */
+BOUGH_EXPORT int bough_branch_current(char **out, bough_store *store);
+
+typedef struct bough_status {
+    bough_branches branch;      /* count is 1 */
+    uint64_t changed_pages;     /* differing from the base */
+    int32_t *open_by;           /* ids of other processes that have a connection open */
+    size_t open_by_count;
+    int64_t oldest_reader_seconds; /* -1: no reader, or not known */
+    uint64_t uncommitted_transactions;
+} bough_status;
+BOUGH_EXPORT void bough_status_release(bough_status *status);
+BOUGH_EXPORT int bough_branch_status(bough_status *out, bough_store *store, const char *name);
+
+/* ---- commits, tags, REFs --------------------------------------------------------------------------------------- */
+
+typedef struct bough_commit {
+    char id[BOUGH_ID_SIZE];
+    char root[BOUGH_ID_SIZE];
+    char (*parents)[BOUGH_ID_SIZE];
+    size_t parent_count;
+    char *message, *author;
+    int64_t created_at_ms;
+    uint64_t size_bytes;
+    uint32_t page_size;         /* 0: an empty database */
+    uint64_t changed_pages;     /* against the first parent; all pages where there is none */
+    bool automatic;             /* made by the machine, not by a person */
+    bool pruned;                /* its pages were given back by gc */
+} bough_commit;
+
+typedef struct bough_commits {
+    bough_commit *items;
+    size_t count;
+} bough_commits;
+BOUGH_EXPORT void bough_commits_release(bough_commits *commits);
+
+typedef struct bough_sealed {
+    char *branch;
+    char id[BOUGH_ID_SIZE];     /* the new head */
+    char root[BOUGH_ID_SIZE];
+    char left[BOUGH_ID_SIZE];   /* the head before, where it differs from the new one; else "" */
+    bool changed;
+} bough_sealed;
+BOUGH_EXPORT void bough_sealed_release(bough_sealed *sealed);
+
+/* Seals the branch's newest transaction as a commit. changed is false, and nothing is made, when there was none. */
+BOUGH_EXPORT int bough_commit_create(bough_sealed *out, bough_store *store, const char *branch,
+                                     const bough_options *options);
+/* Commits from REF backwards along first parents, newest first; limit 0 = all. */
+BOUGH_EXPORT int bough_commit_log(bough_commits *out, bough_store *store, const char *ref, size_t limit);
+
+typedef struct bough_tag {
+    char *name;
+    char id[BOUGH_ID_SIZE];
+    int64_t created_at_ms;
+} bough_tag;
+typedef struct bough_tags {
+    bough_tag *items;
+    size_t count;
+} bough_tags;
+BOUGH_EXPORT void bough_tags_release(bough_tags *tags);
+BOUGH_EXPORT int bough_tag_list(bough_tags *out, bough_store *store);
+/* Tags the commit that REF names; the newest transaction of a dirty branch is committed first. */
+BOUGH_EXPORT int bough_tag_create(bough_tags *out, bough_store *store, const char *name, const char *ref);
+BOUGH_EXPORT int bough_tag_delete(bough_tags *out, bough_store *store, const char *name);
+
+typedef struct bough_ref {
+    char *branch;               /* the branch when REF is the name of one, else NULL */
+    char id[BOUGH_ID_SIZE];     /* the commit; for a branch its head */
+    bool dirty;                 /* a branch with transactions after its head: the state is no commit */
+} bough_ref;
+BOUGH_EXPORT void bough_ref_release(bough_ref *ref);
+BOUGH_EXPORT int bough_ref_resolve(bough_ref *out, bough_store *store, const char *ref);
+/* What opens REF from a program: uri for drivers that know URIs, path for those that do not. Both malloc'ed. */
+BOUGH_EXPORT int bough_ref_url(char **out_uri, char **out_path, bough_store *store, const char *ref);
+
+/* ---- bytes in and out ------------------------------------------------------------------------------------------ */
+
+/* The file's bytes become the branch's next commit; transactions not committed are committed first. */
+BOUGH_EXPORT int bough_import(bough_transfer *out, bough_store *store, const char *branch, const char *file,
+                              const bough_options *options);
+/* A plain SQLite file, byte-identical to REF's state. BOUGH_REFUSED: the file exists (without options->force).
+ * BOUGH_BUSY: it is a live database. Never leaves a half-written file. */
+BOUGH_EXPORT int bough_export(bough_transfer *out, bough_store *store, const char *ref, const char *file,
+                              const bough_options *options);
+
+typedef struct bough_page_diff {
+    bool identical;
+    uint64_t changed, added, removed; /* pages */
+} bough_page_diff;
+/* Called for each page that differs: kind is 'c', 'a' or 'r'; page numbers start at 1 as SQLite's. May be NULL. */
+typedef int bough_page_callback(void *context, char kind, uint64_t page_number);
+BOUGH_EXPORT int bough_diff_pages(bough_page_diff *out, bough_store *store, const char *ref_a, const char *ref_b,
+                                  bough_page_callback *callback, void *context);
+
+typedef struct bough_finding {
+    char *where, *what;
+} bough_finding;
+typedef struct bough_verification {
+    bool ok;
+    uint64_t checked_bytes;
+    bough_finding *findings;
+    size_t finding_count;
+} bough_verification;
+BOUGH_EXPORT void bough_verification_release(bough_verification *verification);
+/* Hashes every page and node that REF (NULL: any branch, tag or commit) needs and checks the catalog against them.
+ * Damage is a finding and not an error. */
+BOUGH_EXPORT int bough_verify(bough_verification *out, bough_store *store, const char *ref,
+                              const bough_options *options);
+
+typedef struct bough_usage_branch {
+    char *name;
+    uint64_t own_bytes, shared_bytes;
+} bough_usage_branch;
+typedef struct bough_usage {
+    uint64_t store_bytes; /* allocated on disk */
+    bough_usage_branch *branches;
+    size_t branch_count;
+} bough_usage;
+BOUGH_EXPORT void bough_usage_release(bough_usage *usage);
+BOUGH_EXPORT int bough_disk_usage(bough_usage *out, bough_store *store);
+
+/* ---- SQLite ---------------------------------------------------------------------------------------------------- */
+
+/* Registers the VFS "bough" with the SQLite that the library is linked to; calling it again is fine. make_default:
+ * plain paths such as shop.bough/db/premium then open branches, and every other path goes to the system's own VFS. */
+BOUGH_EXPORT int bough_vfs_register(bool make_default);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

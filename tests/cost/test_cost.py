@@ -1,0 +1,250 @@
+"""What operations cost, counted and never timed: syncs, system calls, bytes read and written, memory.
+
+The program under test runs below strace. Between the steps it looks at a path that does not exist (a marker), so that
+the trace falls into parts.
+"""
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BOUGH = os.environ["BOUGH"]
+BOUGH_SO = os.environ["BOUGH_SO"]
+LIBRARY = os.path.join(os.environ["BOUGH_BUILD"], "lib", "libbough.so")
+MARK = "/bough-marker-"
+SANITIZED = "LD_PRELOAD" in os.environ
+
+# What the traced process runs: ctypes over the shared library, sqlite3 with the extension.
+PRELUDE = f"""
+import ctypes, os, sqlite3, sys
+def mark(name):
+    os.path.exists({MARK!r} + name)
+def extension():
+    db = sqlite3.connect(":memory:")
+    db.enable_load_extension(True)
+    db.load_extension({BOUGH_SO!r})
+def connect(uri):
+    return sqlite3.connect(uri, uri=True, isolation_level=None)
+class Branches(ctypes.Structure):
+    _fields_ = [("items", ctypes.c_void_p), ("count", ctypes.c_size_t)]
+def library():
+    lib = ctypes.CDLL({LIBRARY!r})
+    lib.bough_error_message.restype = ctypes.c_char_p
+    def check(rc, function, arguments):
+        assert rc == 0, lib.bough_error_message()
+    for name in ("bough_store_open", "bough_branch_create", "bough_branch_delete"):
+        getattr(lib, name).errcheck = check
+    return lib
+def fork(lib, store, name, source="main"):
+    out = Branches()
+    names = (ctypes.c_char_p * 1)(name.encode())
+    lib.bough_branch_create(ctypes.byref(out), store, names, ctypes.c_size_t(1), source.encode(), None)
+def drop(lib, store, name):
+    out = Branches()
+    names = (ctypes.c_char_p * 1)(name.encode())
+    lib.bough_branch_delete(ctypes.byref(out), store, names, ctypes.c_size_t(1), None)
+def open_store(lib, path):
+    store = ctypes.c_void_p()
+    lib.bough_store_open(ctypes.byref(store), path.encode(), None)
+    return store
+"""
+
+
+class Call:
+    def __init__(self, name, arguments, result):
+        self.name, self.arguments, self.result = name, arguments, result
+
+
+def allocated(path):
+    return sum(os.lstat(os.path.join(top, name)).st_blocks * 512
+               for top, _, names in os.walk(path) for name in names)
+
+
+class Cost(unittest.TestCase):
+    def setUp(self):
+        self.dir = os.path.realpath(tempfile.mkdtemp(prefix="bough-cost-"))
+        self.addCleanup(shutil.rmtree, self.dir, True)
+        self.store = os.path.join(self.dir, "shop.bough")
+
+    def bough(self, *words):
+        done = subprocess.run([BOUGH, *words], capture_output=True, text=True, cwd=self.dir, timeout=120)
+        self.assertEqual(done.returncode, 0, f"{words}: {done.stderr}")
+        return done.stdout
+
+    def make_store(self, rows=1000):
+        path = os.path.join(self.dir, "shop.db")
+        db = sqlite3.connect(path)
+        db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+        db.executemany("INSERT INTO t VALUES(?, ?)", ((i, "x" * 100) for i in range(rows)))
+        db.commit()
+        db.close()
+        self.bough("init", path)
+
+    def uri(self, branch):
+        return f"file:{self.store}/db/{branch}?vfs=bough"
+
+    def trace(self, words, calls="all"):
+        """The calls of a traced command, in parts between the markers: name -> calls before the next marker."""
+        log = os.path.join(self.dir, "trace")
+        done = subprocess.run(["strace", "-f", "-qq", "-y", "-s", "300", "-e", f"trace={calls}", "-o", log, *words],
+                              capture_output=True, text=True, timeout=200)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        parts, part = {"start": []}, "start"
+        for line in open(log, errors="replace"):
+            found = re.match(r"\d+ +(\w+)\((.*)\) += +(-?\d+|0x[0-9a-f]+|\?)", line)
+            if not found:
+                continue
+            name, arguments, result = found.groups()
+            if MARK in arguments:
+                part = re.search(re.escape(MARK) + r"([\w-]+)", arguments).group(1)
+                parts[part] = []
+                continue
+            parts[part].append(Call(name, arguments, int(result) if re.fullmatch(r"-?\d+", result) else 0))
+        return parts
+
+    def script(self, text, calls="all"):
+        return self.trace([sys.executable, "-c", PRELUDE + text], calls)
+
+    def syncs(self, calls):
+        return len([c for c in calls if c.name in ("fsync", "fdatasync", "sync_file_range", "msync")])
+
+    def read_bytes(self, calls):
+        return sum(c.result for c in calls if c.name in ("read", "pread64", "preadv") and self.store in c.arguments)
+
+    # ---- forks ----
+
+    def test_syncs_of_a_fork(self):
+        self.make_store()
+        parts = self.script(f"""
+lib = library()
+store = open_store(lib, {self.store!r})
+fork(lib, store, "first")
+for i in range(5):
+    mark("fork-%d" % i)
+    fork(lib, store, "b%d" % i)
+mark("end")
+""")
+        for i in range(5):
+            self.assertEqual(self.syncs(parts[f"fork-{i}"]), 1, "a durable fork of a clean branch, store open")
+        for i in range(3):
+            calls = self.trace([BOUGH, "-s", self.store, "branch", f"c{i}"])["start"]
+            self.assertLessEqual(self.syncs(calls), 2, "a durable fork as a command")
+            self.assertGreaterEqual(self.syncs(calls), 1, "a fork that is not durable")
+
+    def test_bytes_of_forks(self):
+        self.make_store()
+        self.bough("-s", self.store, "branch", "before")
+        before = allocated(self.store)
+        self.bough("-s", self.store, "branch", "b", "--count", "1000")
+        # The catalog's log is bounded; checkpointed, what counts is the catalog.
+        db = sqlite3.connect(os.path.join(self.store, "catalog.db"))
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        self.assertLess((allocated(self.store) - before) / 1000, 1024)
+
+    def test_bytes_of_a_row(self):
+        self.make_store()
+        for page in (4096,):
+            before = allocated(self.store)
+            self.bough("-s", self.store, "branch", f"b{page}")
+            self.bough("-s", self.store, "sql", f"b{page}", "UPDATE t SET v = 'y' WHERE id = 500")
+            self.assertLessEqual(allocated(self.store) - before, 20 * 1024)
+            self.assertEqual(os.listdir(os.path.join(self.store, "run")), [])
+
+    # ---- transactions ----
+
+    def test_calls_of_transactions(self):
+        self.make_store()
+        self.bough("-s", self.store, "branch", "b")
+        parts = self.script(f"""
+extension()
+db = connect({self.uri('b')!r})
+for i in range(20):
+    db.execute("UPDATE t SET v = ? WHERE id = 5", (str(i),))
+    db.execute("SELECT v FROM t WHERE id = 5").fetchall()
+for i in range(5):
+    mark("write-%d" % i)
+    db.execute("UPDATE t SET v = ? WHERE id = 5", ("w%d" % i,))
+mark("reread")
+db.execute("SELECT v FROM t WHERE id = 5").fetchall()
+for i in range(5):
+    mark("read-%d" % i)
+    db.execute("SELECT v FROM t WHERE id = 5").fetchall()
+mark("end")
+db.close()
+""")
+        for i in range(5):
+            self.assertEqual([c.name for c in parts[f"read-{i}"]], [], "a cached read transaction")
+        for i in range(5):
+            names = [c.name for c in parts[f"write-{i}"]]
+            self.assertEqual(names.count("fdatasync"), 1, names)
+            self.assertLessEqual(len(names), 5, names)
+
+    def test_normal_does_not_sync(self):
+        self.make_store()
+        parts = self.script(f"""
+extension()
+db = connect({self.uri('main')!r})
+db.execute("PRAGMA synchronous=NORMAL")
+db.execute("UPDATE t SET v = 'first' WHERE id = 5")
+mark("write")
+db.execute("UPDATE t SET v = 'second' WHERE id = 5")
+mark("close")
+db.close()
+mark("end")
+""")
+        self.assertEqual(self.syncs(parts["write"]), 0)
+        self.assertGreaterEqual(self.syncs(parts["close"]), 1, "a clean close makes everything durable")
+
+    # ---- a very large database ----
+
+    def test_sparse_100_gb(self):
+        path = os.path.join(self.dir, "shop.db")
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA page_size=4096")
+        db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+        db.execute("INSERT INTO t VALUES(1, 'one')")
+        db.commit()
+        db.close()
+        pages = 100 * (1 << 30) // 4096
+        with open(path, "r+b") as f:
+            f.truncate(pages * 4096)
+            f.seek(28)
+            f.write(pages.to_bytes(4, "big"))
+        self.bough("init", path)
+        self.assertLess(allocated(self.store), 1 << 20)
+        parts = self.script(f"""
+lib = library()
+mark("open")
+store = open_store(lib, {self.store!r})
+mark("fork")
+fork(lib, store, "b")
+mark("drop")
+drop(lib, store, "b")
+mark("extension")
+extension()
+mark("first")
+db = connect({self.uri('main')!r})
+assert db.execute("SELECT v FROM t").fetchall() == [("one",)]
+mark("rss")
+status = open("/proc/self/status").read()
+mark("rss-%d" % int(status.split("VmRSS:")[1].split()[0]))
+""")
+        self.assertLess(self.read_bytes(parts["open"]), 512 << 10)
+        self.assertLess(self.read_bytes(parts["fork"]), 64 << 10)
+        self.assertLess(self.read_bytes(parts["drop"]), 64 << 10)
+        self.assertLess(self.read_bytes(parts["first"]), 512 << 10)
+        if not SANITIZED:
+            bare = self.script("status = open('/proc/self/status').read()\n"
+                               "mark('rss-%d' % int(status.split('VmRSS:')[1].split()[0]))\n")
+            rss = [int(p[4:]) for p in parts if p.startswith("rss-")][0]
+            bare_rss = [int(p[4:]) for p in bare if p.startswith("rss-")][0]
+            self.assertLess(rss - bare_rss, 32 << 10, "KiB more than Python alone")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,530 @@
+/* test_transfer.c - bytes in and out: init, import, stream; what is stored, what is left when it fails. */
+#include "codec.h"
+#include "error.h"
+#include "harness.h"
+#include "os.h"
+#include "store.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- a source in memory, with holes ---------------------------------------------------------------------------- */
+
+struct memory {
+    uint8_t *bytes;
+    size_t len;
+    bool has_holes;     /* tells where its zeros are, in steps of 1000 bytes */
+    uint64_t fail_at;   /* reads that touch this byte fail; 0: none */
+    int finish_code;
+    uint64_t read_bytes;
+};
+
+static int memory_read(void *context, uint64_t offset, void *buffer, size_t len)
+{
+    struct memory *memory = context;
+    ck_assert_uint_le(offset + len, memory->len);
+    if (memory->fail_at && offset <= memory->fail_at && memory->fail_at < offset + len)
+        return bough__fail(BOUGH_IO, "the source broke");
+    memcpy(buffer, memory->bytes + offset, len);
+    memory->read_bytes += len;
+    return BOUGH_OK;
+}
+
+static bool memory_next(void *context, uint64_t offset, uint64_t *out_start, uint64_t *out_end)
+{
+    struct memory *memory = context;
+    for (uint64_t start = offset / 1000 * 1000; start < memory->len; start += 1000) {
+        uint64_t end = start + 1000 < memory->len ? start + 1000 : memory->len;
+        uint64_t from = start < offset ? offset : start;
+        if (from < end && !bough__is_zero(memory->bytes + from, (size_t)(end - from))) {
+            *out_start = from;
+            *out_end = end;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int memory_finish(void *context)
+{
+    struct memory *memory = context;
+    return memory->finish_code ? bough__fail(memory->finish_code, "it moved") : BOUGH_OK;
+}
+
+static struct bough__source source_of(struct memory *memory, uint32_t page_size)
+{
+    return (struct bough__source){.size_bytes = memory->len,
+                                  .page_size = page_size,
+                                  .context = memory,
+                                  .read = memory_read,
+                                  .next_data = memory->has_holes ? memory_next : NULL,
+                                  .finish = memory_finish,
+                                  .mode = 0640};
+}
+
+/* Random bytes, a third of the pages zero, some of them in long runs. */
+static struct memory random_memory(struct harness_random *random, size_t len, size_t page_size)
+{
+    struct memory memory = {malloc(len + 1), len, harness_below(random, 2), 0, 0, 0};
+    harness_fill(random, memory.bytes, len);
+    for (size_t at = 0; at < len; at += page_size) {
+        size_t run = harness_below(random, 3) ? 0 : page_size * (size_t)(1 + harness_below(random, 40));
+        if (run > len - at)
+            run = len - at;
+        memset(memory.bytes + at, 0, run);
+        at += run;
+    }
+    return memory;
+}
+
+/* ---- helpers --------------------------------------------------------------------------------------------------- */
+
+static char *place(const char *name)
+{
+    return strdup(harness_path(name));
+}
+
+static bough_transfer init(const char *store_path, struct memory *memory, uint32_t page_size)
+{
+    bough_transfer transfer;
+    struct bough__source source = source_of(memory, page_size);
+    ASSERT_OK(bough__store_init(&transfer, store_path, "/somewhere/shop.db", &source, NULL));
+    ck_assert_uint_eq(transfer.size_bytes, memory->len);
+    ck_assert_str_eq(transfer.branch, "main");
+    return transfer;
+}
+
+static bough_store *open_store(const char *path)
+{
+    bough_store *store = NULL;
+    ASSERT_OK(bough_store_open(&store, path, NULL));
+    return store;
+}
+
+static int import(bough_transfer *out, bough_store *store, struct memory *memory, uint32_t page_size)
+{
+    struct bough__source source = source_of(memory, page_size);
+    return bough__store_import(out, store, "main", &source, NULL);
+}
+
+struct sink {
+    uint8_t *bytes;
+    uint64_t end;
+};
+
+static int sink_write(void *context, uint64_t offset, const void *bytes, size_t len)
+{
+    struct sink *sink = context;
+    ck_assert_uint_ge(offset, sink->end); /* in order */
+    memcpy(sink->bytes + offset, bytes, len);
+    sink->end = offset + len;
+    return BOUGH_OK;
+}
+
+/* REF's bytes are the memory's. */
+static void check_bytes(bough_store *store, const char *ref, const struct memory *memory)
+{
+    bough_transfer transfer;
+    struct sink sink = {calloc(1, memory->len + 1), 0};
+    ASSERT_OK(bough__store_stream(&transfer, store, ref, sink_write, &sink, NULL));
+    ck_assert_uint_eq(transfer.size_bytes, memory->len);
+    if (memory->len)
+        ck_assert_mem_eq(sink.bytes, memory->bytes, memory->len);
+    ck_assert_uint_eq(strlen(transfer.id), 64);
+    ck_assert_uint_eq(strlen(transfer.root), 64);
+    bough_transfer_release(&transfer);
+    free(sink.bytes);
+}
+
+static void check_sound(bough_store *store)
+{
+    bough_verification verification;
+    ASSERT_OK(bough_verify(&verification, store, NULL, NULL));
+    if (!verification.ok)
+        ck_abort_msg("%s: %s", verification.findings[0].where, verification.findings[0].what);
+    bough_verification_release(&verification);
+}
+
+static unsigned count_files(const char *folder)
+{
+    unsigned count = 0;
+    DIR *directory = opendir(folder);
+    ck_assert_ptr_nonnull(directory);
+    for (struct dirent *entry = NULL; (entry = readdir(directory));)
+        count += entry->d_name[0] != '.' || (entry->d_name[1] && entry->d_name[1] != '.');
+    closedir(directory);
+    return count;
+}
+
+/* ---- identity -------------------------------------------------------------------------------------------------- */
+
+TEST(what_goes_in_comes_out)
+{
+    struct harness_random random = {21};
+    for (uint32_t page_size = 512; page_size <= 65536; page_size *= 2) {
+        static const int odd[] = {0, 1, -1, 100};
+        for (size_t i = 0; i < COUNT_OF(odd); i++) {
+            char name[32];
+            size_t len = page_size * (size_t)(1 + harness_below(&random, 300)) + (size_t)odd[i];
+            struct memory memory = random_memory(&random, len, page_size);
+            snprintf(name, sizeof name, "s%u-%zu.bough", page_size, i);
+            char *path = place(name);
+            bough_transfer made = init(path, &memory, page_size);
+            bough_store *store = open_store(path);
+            check_bytes(store, "main", &memory);
+            check_bytes(store, made.id, &memory);
+            check_sound(store);
+            ck_assert_str_eq(bough_store_origin(store), "/somewhere/shop.db");
+            bough_store_close(store);
+            bough_transfer_release(&made);
+            free(memory.bytes);
+            free(path);
+        }
+    }
+}
+
+TEST(an_empty_database)
+{
+    bough_transfer transfer;
+    struct memory nothing = {(uint8_t *)"", 0, false, 0, 0, 0};
+    struct harness_random random = {4};
+    char *path = place("e.bough");
+    bough_transfer made = init(path, &nothing, 4096);
+    bough_store *store = open_store(path);
+    check_bytes(store, "main", &nothing);
+    check_sound(store);
+    ck_assert_uint_eq(count_files(harness_path("e.bough/layers")), 0);
+
+    struct memory memory = random_memory(&random, 50000, 1024);
+    ASSERT_OK(import(&transfer, store, &memory, 1024));
+    ck_assert(transfer.changed);
+    bough_transfer_release(&transfer);
+    check_bytes(store, "main", &memory);
+
+    ASSERT_OK(import(&transfer, store, &nothing, 4096)); /* and back */
+    ck_assert(transfer.changed);
+    ck_assert_str_eq(transfer.root, made.root);
+    bough_transfer_release(&transfer);
+    check_bytes(store, "main", &nothing);
+    ASSERT_OK(import(&transfer, store, &nothing, 4096));
+    ck_assert(!transfer.changed);
+    bough_transfer_release(&transfer);
+    check_sound(store);
+    bough_store_close(store);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(path);
+}
+
+/* ---- import ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t layer_bytes(const char *store_path)
+{
+    uint64_t bytes = 0;
+    char *folder = bough__format("%s/layers", store_path);
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry = NULL; (entry = readdir(directory));) {
+        struct stat info;
+        char *path = bough__format("%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] != '.' && stat(path, &info) == 0)
+            bytes += (uint64_t)info.st_size;
+        free(path);
+    }
+    closedir(directory);
+    free(folder);
+    return bytes;
+}
+
+TEST(random_imports)
+{
+    struct harness_random random = {33};
+    struct memory states[12];
+    char ids[12][BOUGH_ID_SIZE];
+    const uint32_t page_size = 1024;
+    char *path = place("r.bough");
+    states[0] = random_memory(&random, 400 * page_size, page_size);
+    bough_transfer transfer = init(path, &states[0], page_size);
+    strcpy(ids[0], transfer.id);
+    bough_transfer_release(&transfer);
+    bough_store *store = open_store(path);
+    for (size_t i = 1; i < COUNT_OF(states); i++) {
+        /* The state before, longer or shorter, at times by less than a page, with some pages changed or zeroed. */
+        size_t len = (size_t)(states[i - 1].len + harness_below(&random, 60 * page_size) - 30 * page_size);
+        struct memory *state = &states[i];
+        *state = (struct memory){calloc(1, len), len, harness_below(&random, 2), 0, 0, 0};
+        memcpy(state->bytes, states[i - 1].bytes, len < states[i - 1].len ? len : states[i - 1].len);
+        for (uint64_t n = harness_below(&random, 30); n > 0; n--) {
+            size_t at = (size_t)harness_below(&random, len - page_size) / page_size * page_size;
+            if (harness_below(&random, 3))
+                harness_fill(&random, state->bytes + at, 20);
+            else
+                memset(state->bytes + at, 0, page_size);
+        }
+        ASSERT_OK(import(&transfer, store, state, page_size));
+        strcpy(ids[i], transfer.id);
+        bough_transfer_release(&transfer);
+        for (size_t j = 0; j <= i; j++)
+            check_bytes(store, ids[j], &states[j]);
+        check_bytes(store, "main", state);
+    }
+    check_sound(store);
+    bough_store_close(store);
+    for (size_t i = 0; i < COUNT_OF(states); i++)
+        free(states[i].bytes);
+    free(path);
+}
+
+TEST(equal_pages_cost_nothing)
+{
+    struct harness_random random = {8};
+    bough_transfer transfer;
+    struct memory memory = {malloc(2000 * 4096), 2000 * 4096, false, 0, 0, 0};
+    harness_fill(&random, memory.bytes, memory.len);
+    char *path = place("c.bough");
+    bough_transfer made = init(path, &memory, 4096);
+    bough_store *store = open_store(path);
+    unsigned files = count_files(harness_path("c.bough/layers"));
+    uint64_t bytes = layer_bytes(path);
+
+    ASSERT_OK(import(&transfer, store, &memory, 4096));
+    ck_assert(!transfer.changed);
+    ck_assert_str_eq(transfer.id, made.id);
+    ck_assert_str_eq(transfer.root, made.root);
+    ck_assert_uint_eq(count_files(harness_path("c.bough/layers")), files);
+    bough_transfer_release(&transfer);
+
+    memory.bytes[700 * 4096] ^= 1;
+    memory.bytes[1999 * 4096] ^= 1;
+    ASSERT_OK(import(&transfer, store, &memory, 4096));
+    ck_assert(transfer.changed);
+    ck_assert_str_ne(transfer.id, made.id);
+    ck_assert_uint_le(layer_bytes(path), bytes + 2 * 4096 + 8192);
+    bough_transfer_release(&transfer);
+    check_bytes(store, "main", &memory);
+
+    /* Changed back: another commit with the first root. */
+    memory.bytes[700 * 4096] ^= 1;
+    memory.bytes[1999 * 4096] ^= 1;
+    ASSERT_OK(import(&transfer, store, &memory, 4096));
+    ck_assert_str_eq(transfer.root, made.root);
+    bough_transfer_release(&transfer);
+    bough_store_close(store);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(path);
+}
+
+TEST(equal_bytes_in_other_blocks)
+{
+    struct harness_random random = {9};
+    bough_transfer transfer;
+    struct memory memory = random_memory(&random, 500 * 1024, 1024);
+    char *path = place("b.bough");
+    bough_transfer made = init(path, &memory, 1024);
+    bough_store *store = open_store(path);
+    ASSERT_OK(import(&transfer, store, &memory, 8192));
+    ck_assert(!transfer.changed);
+    bough_transfer_release(&transfer);
+    memory.bytes[memory.len - 1] ^= 1;
+    ASSERT_OK(import(&transfer, store, &memory, 8192));
+    ck_assert(transfer.changed);
+    bough_transfer_release(&transfer);
+    check_bytes(store, "main", &memory);
+    check_sound(store);
+    bough_store_close(store);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(path);
+}
+
+TEST(an_import_that_fails_changes_nothing)
+{
+    struct harness_random random = {10};
+    bough_transfer transfer;
+    struct memory memory = random_memory(&random, 3000 * 1024, 1024), other = random_memory(&random, 3000 * 1024, 1024);
+    char *path = place("f.bough");
+    bough_transfer made = init(path, &memory, 1024);
+    bough_store *store = open_store(path);
+    unsigned files = count_files(harness_path("f.bough/layers"));
+    for (int kind = 0; kind < 2; kind++) {
+        other.fail_at = kind ? 0 : 2900 * 1024;
+        other.finish_code = kind ? BOUGH_BUSY : 0;
+        ASSERT_CODE(kind ? BOUGH_BUSY : BOUGH_IO, import(&transfer, store, &other, 1024));
+        ck_assert_str_eq(bough_error_message(), kind ? "it moved" : "the source broke");
+        ck_assert_uint_eq(count_files(harness_path("f.bough/layers")), files);
+        check_bytes(store, "main", &memory);
+    }
+    other.finish_code = 0;
+    ASSERT_OK(import(&transfer, store, &other, 1024));
+    bough_transfer_release(&transfer);
+    check_bytes(store, "main", &other);
+    check_bytes(store, made.id, &memory);
+    check_sound(store);
+    bough_store_close(store);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(other.bytes);
+    free(path);
+}
+
+TEST(a_protected_branch)
+{
+    bough_transfer transfer;
+    bough_branches branches;
+    struct memory memory = {(uint8_t *)calloc(1, 1024), 1024, false, 0, 0, 0};
+    char *path = place("p.bough");
+    memory.bytes[0] = 1;
+    bough_transfer made = init(path, &memory, 1024);
+    bough_store *store = open_store(path);
+    ASSERT_OK(bough_branch_protect(&branches, store, "main", true));
+    bough_branches_release(&branches);
+    memory.bytes[0] = 2;
+    ASSERT_CODE(BOUGH_REFUSED, import(&transfer, store, &memory, 1024));
+    ASSERT_OK(bough_branch_protect(&branches, store, "main", false));
+    bough_branches_release(&branches);
+    ASSERT_OK(import(&transfer, store, &memory, 1024));
+    bough_transfer_release(&transfer);
+    struct bough__source source = source_of(&memory, 1024);
+    ASSERT_CODE(BOUGH_NOT_FOUND, bough__store_import(&transfer, store, "nobody", &source, NULL));
+    bough_store_close(store);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(path);
+}
+
+/* ---- init: whole or not at all --------------------------------------------------------------------------------- */
+
+struct stop {
+    unsigned calls, stop_at;
+    uint64_t last_done;
+};
+
+static int stop_at(void *context, uint64_t done, uint64_t total)
+{
+    struct stop *stop = context;
+    ck_assert_uint_le(done, total);
+    ck_assert_uint_ge(done, stop->last_done);
+    stop->last_done = done;
+    return ++stop->calls == stop->stop_at;
+}
+
+TEST(interrupted)
+{
+    struct harness_random random = {12};
+    struct memory memory = random_memory(&random, 5 << 20, 4096), other = random_memory(&random, 5 << 20, 4096);
+    char *path = place("i.bough");
+    bough_options options = BOUGH_OPTIONS_INIT;
+    struct bough__source source = source_of(&memory, 4096), second = source_of(&other, 4096);
+    bough_transfer transfer;
+    struct stop stop = {0, 3, 0};
+    options.progress = stop_at;
+    options.progress_context = &stop;
+    ASSERT_CODE(BOUGH_INTERRUPTED, bough__store_init(&transfer, path, NULL, &source, &options));
+    ck_assert_uint_eq(count_files(harness_directory()), 0);
+    stop = (struct stop){0, 0, 0};
+    ASSERT_OK(bough__store_init(&transfer, path, NULL, &source, &options));
+    ck_assert_uint_eq(stop.last_done, 5 << 20);
+    bough_transfer_release(&transfer);
+
+    bough_store *store = open_store(path);
+    ck_assert_ptr_null(bough_store_origin(store));
+    stop = (struct stop){0, 4, 0};
+    ASSERT_CODE(BOUGH_INTERRUPTED, bough__store_import(&transfer, store, "main", &second, &options));
+    check_bytes(store, "main", &memory);
+    ck_assert_uint_eq(count_files(harness_path("i.bough/layers")), 1);
+    stop = (struct stop){0, 2, 0};
+    struct sink sink = {calloc(1, memory.len), 0};
+    ASSERT_CODE(BOUGH_INTERRUPTED, bough__store_stream(&transfer, store, "main", sink_write, &sink, &options));
+    bough_store_close(store);
+    free(sink.bytes);
+    free(memory.bytes);
+    free(other.bytes);
+    free(path);
+}
+
+TEST(a_store_that_exists)
+{
+    struct memory memory = {(uint8_t *)calloc(1, 1024), 1024, false, 0, 0, 0};
+    struct bough__source source = source_of(&memory, 1024);
+    bough_transfer transfer;
+    static const char *const names[] = {"directory.bough", "file.bough", "link.bough"};
+    ck_assert_int_eq(mkdir(harness_path(names[0]), 0755), 0);
+    harness_write_file(harness_path(names[1]), "x", 1);
+    ck_assert_int_eq(symlink("nowhere", harness_path(names[2])), 0);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        ASSERT_CODE(BOUGH_REFUSED, bough__store_init(&transfer, harness_path(names[i]), NULL, &source, NULL));
+        ck_assert_uint_eq(memory.read_bytes, 0); /* known before any work */
+    }
+    ck_assert_uint_eq(count_files(harness_directory()), 3);
+    ASSERT_CODE(BOUGH_NOT_FOUND, bough__store_init(&transfer, harness_path("no/such.bough"), NULL, &source, NULL));
+    ASSERT_CODE(BOUGH_USAGE, bough__store_init(&transfer, "..", NULL, &source, NULL));
+    ASSERT_CODE(BOUGH_USAGE, bough__store_init(&transfer, "", NULL, &source, NULL));
+    free(memory.bytes);
+}
+
+TEST(what_a_killed_init_left)
+{
+    struct memory memory = {(uint8_t *)calloc(1, 1024), 1024, false, 0, 0, 0};
+    char *path = place("k.bough"), *alive = place(".k.bough.tmp-1-alive"), *dead = place(".k.bough.tmp-2-dead");
+    char *other = place(".other.bough.tmp-3-dead");
+    char *inside = bough__format("%s/layers", dead), *file = bough__format("%s/layers/1.layer", dead);
+    ck_assert_int_eq(mkdir(alive, 0755) | mkdir(dead, 0755) | mkdir(other, 0755) | mkdir(inside, 0755), 0);
+    harness_write_file(file, "half a layer", 12);
+    int fd = open(alive, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+    bough_transfer made = init(path, &memory, 1024);
+    ck_assert_int_eq(access(alive, F_OK), 0);
+    ck_assert_int_ne(access(dead, F_OK), 0);
+    ck_assert_int_eq(access(other, F_OK), 0); /* another store's */
+    ck_assert_uint_eq(count_files(harness_directory()), 3);
+    close(fd);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+}
+
+TEST(modes)
+{
+    static const struct { mode_t file, layer, directory; } cases[] = {
+        {0600, 0600, 0700}, {0640, 0640, 0750}, {0444, 0644, 0755}, {0666, 0666, 0777}};
+    umask(0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char name[40];
+        struct stat info;
+        bough_transfer transfer;
+        struct memory memory = {(uint8_t *)calloc(1, 1024), 1024, false, 0, 0, 0};
+        memory.bytes[5] = 5;
+        struct bough__source source = source_of(&memory, 1024);
+        source.mode = S_IFREG | cases[i].file;
+        snprintf(name, sizeof name, "m%zu.bough", i);
+        char *path = place(name);
+        ASSERT_OK(bough__store_init(&transfer, path, NULL, &source, NULL));
+        ck_assert_int_eq(stat(path, &info), 0);
+        ck_assert_uint_eq(info.st_mode & 07777, cases[i].directory);
+        static const char *const inside[] = {"db", "catalog.db", "layers/1.layer", "nodes/1.nodes"};
+        for (size_t j = 0; j < COUNT_OF(inside); j++) {
+            char *file = bough__format("%s/%s", path, inside[j]);
+            ck_assert_msg(stat(file, &info) == 0, "%s", file);
+            ck_assert_msg((info.st_mode & 07777) == cases[i].layer, "%s: %o", file, info.st_mode);
+            free(file);
+        }
+        bough_transfer_release(&transfer);
+        free(memory.bytes);
+        free(path);
+    }
+}
+
+int main(void)
+{
+    const struct harness_case cases[] = {
+        CASE(what_goes_in_comes_out), CASE(an_empty_database), CASE(random_imports), CASE(equal_pages_cost_nothing),
+        CASE(equal_bytes_in_other_blocks), CASE(an_import_that_fails_changes_nothing), CASE(a_protected_branch),
+        CASE(interrupted), CASE(a_store_that_exists), CASE(what_a_killed_init_left), CASE(modes),
+    };
+    return harness_run("transfer", cases, COUNT_OF(cases));
+}

@@ -1,0 +1,669 @@
+/* file.c - a branch as SQLite's pager sees it: a database file behind sqlite3_io_methods.
+ *
+ * Locks and states. The pager's lock levels become verbs of the engine:
+ *
+ *     NONE -> SHARED       pins the branch's newest transaction; every read until the unlock sees that one
+ *     SHARED -> RESERVED   takes the writer lock and begins a transaction on the pinned state. SQLITE_BUSY when there is
+ *                          another writer, SQLITE_BUSY_SNAPSHOT when something was committed since the pin
+ *     PENDING, EXCLUSIVE   granted: readers are not in the way of a writer
+ *     COMMIT_PHASETWO      commits. It is the last call before the unlock: FCNTL_SYNC and xSync come earlier, but also in
+ *                          a rollback after a spill, and the truncation of a shrunk database comes after them
+ *     -> SHARED, NONE      ends the transaction; what was not committed is dropped. After a commit the new state is
+ *                          pinned first, while the writer lock keeps it the newest
+ *
+ * With locking_mode=EXCLUSIVE there is no unlock between transactions: one engine transaction then commits several times.
+ *
+ * The pin is kept over an unlock and used again while it is the newest, so a read transaction on an unchanged
+ * branch makes no system call and allocates nothing. A handle without a lock (SQLite reads the page size so, when it opens)
+ * reads from a pin of that moment.
+ *
+ * Is SQLite's page cache still right? SQLite asks by reading 16 bytes at offset 24 when it takes SHARED, and compares
+ * them with those of the page 1 that it last read or wrote. The bytes themselves cannot answer: two states may well have
+ * equal counters, and in exclusive mode the counter stands still. So the answer is made: exactly the bytes that SQLite
+ * compares with (struct bough__cache remembers them) when the pinned state is the one that the cache was built
+ * from, random ones otherwise. The state moves on with the handle's own commits, since the cache does.
+ * The same read under a writer's lock comes only after an error in exclusive mode, when SQLite
+ * has just emptied its cache and, with no journal to roll back, counts on a database that is as it was: the
+ * transaction's changes are dropped there.
+ *
+ * SQLite's pages and the engine's blocks are of one size, except after VACUUM with a new page_size or an import of such a
+ * file. Reads and writes of any range work; whole blocks go straight through.
+ */
+#include "vfs.h"
+
+#include "error.h"
+#include "errors.h"
+#include "os.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_BLOCK_BYTES 4096
+
+/* ---- states ---------------------------------------------------------------------------------------------------- */
+
+/* What a read sees: the open transaction or a pinned state. */
+struct view {
+    struct bough__txn *txn;
+    const struct bough__snapshot *snapshot;
+    uint64_t size_bytes;
+    uint32_t block_bytes;
+};
+
+static struct view view_of_txn(struct bough__txn *txn)
+{
+    return (struct view){txn, NULL, bough__txn_size(txn), bough__txn_block_size(txn)};
+}
+
+static struct view view_of_snapshot(const struct bough__snapshot *snapshot)
+{
+    return (struct view){NULL, snapshot, snapshot->size_bytes, snapshot->block_size};
+}
+
+static const struct bough__snapshot *pinned(const struct bough__file *file)
+{
+    return &file->snapshots[file->current];
+}
+
+static void unpin(struct bough__file *file)
+{
+    if (file->is_pinned)
+        bough__snapshot_release(&file->snapshots[file->current]);
+    file->is_pinned = false;
+}
+
+/* Pins the newest state in the place of the present one, which stays when that fails. */
+static int pin_newest(struct bough__file *file)
+{
+    unsigned next = 1 - file->current;
+    int rc = bough__snapshot_pin(&file->snapshots[next], file->layer);
+    if (rc != BOUGH_OK)
+        return rc;
+    unpin(file);
+    file->current = next;
+    file->is_pinned = true;
+    file->state = file->snapshots[next].txn;
+    return BOUGH_OK;
+}
+
+/* For SHARED: the present pin will do while it is the newest. */
+static int pin_for_reading(struct bough__file *file)
+{
+    if (file->is_fixed)
+        return BOUGH_OK;
+    if (bough__layer_is_gone(file->layer))
+        return bough__fail(BOUGH_GONE, "the branch at %s was deleted", file->path);
+    if (file->is_pinned && bough__snapshot_is_newest(pinned(file)))
+        return BOUGH_OK;
+    return pin_newest(file);
+}
+
+/* A view for a call that may come without a lock; close it. */
+static int open_view(struct view *out, struct bough__snapshot *momentary, struct bough__file *file)
+{
+    memset(momentary, 0, sizeof(*momentary));
+    if (file->txn) {
+        *out = view_of_txn(file->txn);
+    } else if (file->lock != SQLITE_LOCK_NONE || file->is_fixed) {
+        if (!file->is_pinned)
+            return bough__fail(BOUGH_IO, "the state that %s was left in could not be opened", file->path);
+        *out = view_of_snapshot(pinned(file));
+    } else {
+        int rc = bough__snapshot_pin(momentary, file->layer);
+        if (rc != BOUGH_OK)
+            return rc;
+        *out = view_of_snapshot(momentary);
+    }
+    return BOUGH_OK;
+}
+
+static void close_view(const struct view *view, struct bough__snapshot *momentary)
+{
+    if (view->snapshot == momentary)
+        bough__snapshot_release(momentary);
+}
+
+static int read_block(const struct view *view, uint64_t block, void *out, bool use_mapping)
+{
+    return view->txn ? bough__txn_read(view->txn, block, out, use_mapping)
+                     : bough__snapshot_read(view->snapshot, block, out, use_mapping);
+}
+
+static int need_scratch(struct bough__file *file, uint32_t block_bytes)
+{
+    if (file->scratch_bytes >= block_bytes)
+        return BOUGH_OK;
+    uint8_t *scratch = bough__realloc(file->scratch, block_bytes);
+    if (!scratch)
+        return BOUGH_NOMEM;
+    file->scratch = scratch;
+    file->scratch_bytes = block_bytes;
+    return BOUGH_OK;
+}
+
+/* ---- SQLite's cache -------------------------------------------------------------------------------------------- */
+
+/* The transaction's changes were dropped: what is known of its page 1 no longer holds. */
+static void forget_changes(struct bough__file *file)
+{
+    file->cache.has_wal = false;
+    bough__journal_clear(file->journal);
+}
+
+static void note_page_1_read(struct bough__file *file, const uint8_t *page)
+{
+    struct bough__cache *cache = &file->cache;
+    if (!cache->has_state) {
+        cache->has_state = true;
+        cache->txn = file->state;
+    }
+    cache->has_bytes = cache->txn == file->state;
+    memcpy(cache->bytes, page + BOUGH__VALIDITY_OFFSET, sizeof(cache->bytes));
+}
+
+static void note_page_1_write(struct bough__file *file, const uint8_t *page, bool is_shown_as_given)
+{
+    struct bough__cache *cache = &file->cache;
+    cache->has_bytes = is_shown_as_given;
+    memcpy(cache->bytes, page + BOUGH__VALIDITY_OFFSET, sizeof(cache->bytes));
+}
+
+static int read_validity(struct bough__file *file, uint8_t out[BOUGH__VALIDITY_BYTES])
+{
+    struct bough__cache *cache = &file->cache;
+    if (file->txn) {
+        bough__txn_rollback(file->txn);
+        forget_changes(file);
+        cache->has_bytes = false;
+    }
+    if (cache->has_state && cache->txn == file->state && cache->has_bytes) {
+        memcpy(out, cache->bytes, BOUGH__VALIDITY_BYTES);
+        return SQLITE_OK;
+    }
+    sqlite3_randomness(BOUGH__VALIDITY_BYTES, out);
+    *cache = (struct bough__cache){.has_state = true, .txn = file->state};
+    return SQLITE_OK;
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------------- */
+
+/* Reads [offset, offset + len), which lies inside the database. */
+static int read_range(struct bough__file *file, const struct view *view, uint8_t *out, size_t len_bytes,
+                      uint64_t offset)
+{
+    while (len_bytes > 0) {
+        uint64_t block = offset / view->block_bytes;
+        size_t within = (size_t)(offset % view->block_bytes), count = view->block_bytes - within;
+        int rc = BOUGH_OK;
+        if (within == 0 && count <= len_bytes) {
+            rc = read_block(view, block, out, file->use_mapping);
+        } else {
+            count = count < len_bytes ? count : len_bytes;
+            rc = need_scratch(file, view->block_bytes);
+            if (rc == BOUGH_OK)
+                rc = read_block(view, block, file->scratch, file->use_mapping);
+            if (rc == BOUGH_OK)
+                memcpy(out, file->scratch + within, count);
+        }
+        if (rc != BOUGH_OK)
+            return rc;
+        out += count;
+        offset += count;
+        len_bytes -= count;
+    }
+    return BOUGH_OK;
+}
+
+/* Bytes were read that may belong to the header. */
+static void show_header(struct bough__file *file, uint8_t *bytes, size_t len_bytes, uint64_t offset)
+{
+    if (offset >= BOUGH__HEADER_BYTES)
+        return;
+    bool is_page_1 = offset == 0 && len_bytes > BOUGH__HEADER_BYTES;
+    if (is_page_1 && file->lock != SQLITE_LOCK_NONE) {
+        note_page_1_read(file, bytes);
+        file->cache.has_wal = true;
+        file->cache.wal = bough__header_wal(bytes);
+    }
+    bough__header_show(bytes, len_bytes, offset);
+}
+
+static int file_read(sqlite3_file *handle, void *out, int len, sqlite3_int64 at)
+{
+    struct bough__file *file = bough__file_of(handle);
+    struct bough__snapshot momentary;
+    struct view view;
+    uint64_t offset = (uint64_t)at;
+    size_t len_bytes = (size_t)len, have = 0;
+    if (offset == BOUGH__VALIDITY_OFFSET && len == BOUGH__VALIDITY_BYTES && file->lock != SQLITE_LOCK_NONE)
+        return read_validity(file, out);
+    int rc = open_view(&view, &momentary, file);
+    if (rc != BOUGH_OK)
+        return bough__sqlite_code(rc, BOUGH__AT_READ);
+    if (offset < view.size_bytes)
+        have = view.size_bytes - offset < len_bytes ? (size_t)(view.size_bytes - offset) : len_bytes;
+    /* Of a short last block the engine gives the whole one, zeros and all, so a whole page needs no detour. */
+    rc = have > 0 ? read_range(file, &view, out, have, offset) : BOUGH_OK;
+    close_view(&view, &momentary);
+    if (rc != BOUGH_OK)
+        return bough__sqlite_code(rc, BOUGH__AT_READ);
+    if (have < len_bytes)
+        memset((uint8_t *)out + have, 0, len_bytes - have);
+    if (have > 0)
+        show_header(file, out, len_bytes, offset);
+    return have < len_bytes ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
+}
+
+static int file_size(sqlite3_file *handle, sqlite3_int64 *out)
+{
+    struct bough__file *file = bough__file_of(handle);
+    struct bough__snapshot momentary;
+    struct view view;
+    int rc = open_view(&view, &momentary, file);
+    if (rc != BOUGH_OK)
+        return bough__sqlite_code(rc, BOUGH__AT_READ);
+    *out = (sqlite3_int64)view.size_bytes;
+    close_view(&view, &momentary);
+    return SQLITE_OK;
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------------- */
+
+static bool is_page_size(size_t len_bytes)
+{
+    return len_bytes >= 512 && len_bytes <= 65536 && (len_bytes & (len_bytes - 1)) == 0;
+}
+
+/* Reads the block as the transaction has it into scratch. */
+static int read_for_change(struct bough__file *file, uint64_t block)
+{
+    struct view view = view_of_txn(file->txn);
+    int rc = need_scratch(file, view.block_bytes);
+    return rc == BOUGH_OK ? read_block(&view, block, file->scratch, file->use_mapping) : rc;
+}
+
+/* Writes part of a block, or one that must be changed on its way. */
+static int write_part(struct bough__file *file, uint64_t block, size_t within, const uint8_t *bytes, size_t len_bytes,
+                      bool keeps_wal)
+{
+    uint32_t block_bytes = bough__txn_block_size(file->txn);
+    uint64_t size = bough__txn_size(file->txn), end = block * block_bytes + within + len_bytes;
+    int rc = read_for_change(file, block);
+    if (rc != BOUGH_OK)
+        return rc;
+    memcpy(file->scratch + within, bytes, len_bytes);
+    if (keeps_wal)
+        bough__header_keep(file->scratch, file->cache.wal);
+    rc = bough__txn_write(file->txn, block, file->scratch);
+    /* A block counts as whole when it is written; the database ends where SQLite's last byte does. */
+    end = end > size ? end : size;
+    if (rc == BOUGH_OK && bough__txn_size(file->txn) != end)
+        rc = bough__txn_resize(file->txn, end);
+    return rc;
+}
+
+/* Makes sure that cache.wal is known: of page 1 as the transaction has it. */
+static int know_wal(struct bough__file *file)
+{
+    if (file->cache.has_wal)
+        return BOUGH_OK;
+    int rc = BOUGH_OK;
+    file->cache.wal = 0;
+    if (bough__txn_size(file->txn) > 0) {
+        rc = read_for_change(file, 0);
+        if (rc == BOUGH_OK)
+            file->cache.wal = bough__header_wal(file->scratch);
+    }
+    file->cache.has_wal = rc == BOUGH_OK;
+    return rc;
+}
+
+/* PRAGMA journal_mode=WAL that file control did not see (it was meant for all databases of the connection) in exclusive
+ * mode, the one in which SQLite believes that WAL would work here. Once the page was written, no transaction would start any more. */
+static int refuse_wal(struct bough__file *file, const uint8_t *page, size_t len_bytes)
+{
+    uint32_t block_bytes = bough__txn_block_size(file->txn);
+    if (bough__header_wal(page) != 3 || len_bytes != block_bytes || bough__txn_size(file->txn) < block_bytes)
+        return BOUGH_OK;
+    int rc = read_for_change(file, 0);
+    if (rc == BOUGH_OK && bough__header_enters_wal(file->scratch, page, len_bytes))
+        rc = bough__fail(BOUGH_REFUSED, "a branch has no WAL: the store is its journal");
+    return rc;
+}
+
+/* The first page. */
+static int write_page_1(struct bough__file *file, const uint8_t *page, size_t len_bytes)
+{
+    uint32_t block_bytes = bough__txn_block_size(file->txn);
+    int rc = know_wal(file);
+    if (rc == BOUGH_OK)
+        rc = refuse_wal(file, page, len_bytes);
+    if (rc != BOUGH_OK)
+        return rc;
+    bool keeps_wal = bough__header_keeps(page, file->cache.wal);
+    size_t count = len_bytes < block_bytes ? len_bytes : block_bytes;
+    if (len_bytes == block_bytes && !keeps_wal)
+        rc = bough__txn_write(file->txn, 0, page);
+    else
+        rc = write_part(file, 0, 0, page, count, keeps_wal);
+    if (rc != BOUGH_OK)
+        return rc;
+    /* A page copied from a WAL database says 2 in SQLite's cache and is shown as 1 from now on. */
+    note_page_1_write(file, page, bough__header_wal(page) == 0);
+    file->cache.wal |= bough__header_wal(page);
+    return BOUGH_OK;
+}
+
+static int write_range(struct bough__file *file, const uint8_t *bytes, size_t len_bytes, uint64_t offset)
+{
+    uint32_t block_bytes = bough__txn_block_size(file->txn);
+    int rc = BOUGH_OK;
+    if (offset == 0 && len_bytes > BOUGH__HEADER_BYTES) {
+        rc = write_page_1(file, bytes, len_bytes);
+        size_t count = len_bytes < block_bytes ? len_bytes : block_bytes;
+        bytes += count;
+        offset += count;
+        len_bytes -= count;
+    } else if (offset < BOUGH__HEADER_BYTES) {
+        file->cache.has_bytes = file->cache.has_wal = false;
+    }
+    while (rc == BOUGH_OK && len_bytes > 0) {
+        uint64_t block = offset / block_bytes;
+        size_t within = (size_t)(offset % block_bytes), count = block_bytes - within;
+        if (within == 0 && count <= len_bytes) {
+            rc = bough__txn_write(file->txn, block, bytes);
+        } else {
+            count = count < len_bytes ? count : len_bytes;
+            rc = write_part(file, block, within, bytes, count, false);
+        }
+        bytes += count;
+        offset += count;
+        len_bytes -= count;
+    }
+    return rc;
+}
+
+static int file_write(sqlite3_file *handle, const void *bytes, int len, sqlite3_int64 offset)
+{
+    struct bough__file *file = bough__file_of(handle);
+    int rc = BOUGH_OK;
+    if (!file->txn)
+        return SQLITE_READONLY;
+    if (bough__txn_block_size(file->txn) == 0) {
+        size_t first = (size_t)len;
+        rc = bough__txn_set_block_size(file->txn, is_page_size(first) ? (uint32_t)first : DEFAULT_BLOCK_BYTES);
+    }
+    if (rc == BOUGH_OK)
+        rc = write_range(file, bytes, (size_t)len, (uint64_t)offset);
+    return bough__sqlite_code(rc, BOUGH__AT_WRITE);
+}
+
+static int file_truncate(sqlite3_file *handle, sqlite3_int64 size)
+{
+    struct bough__file *file = bough__file_of(handle);
+    if (!file->txn)
+        return SQLITE_READONLY;
+    if ((uint64_t)size == bough__txn_size(file->txn))
+        return SQLITE_OK;
+    return bough__sqlite_code(bough__txn_resize(file->txn, (uint64_t)size), BOUGH__AT_WRITE);
+}
+
+static int file_sync(sqlite3_file *handle, int flags)
+{
+    (void)flags;
+    bough__file_of(handle)->is_synced = true;
+    return SQLITE_OK;
+}
+
+/* ---- locks ----------------------------------------------------------------------------------------------------- */
+
+int bough__file_commit(struct bough__file *file)
+{
+    uint64_t committed = 0;
+    enum bough__durability durability = file->is_synced && file->is_full ? BOUGH__DURABLE : BOUGH__LAZY;
+    file->is_synced = false;
+    if (!file->txn || !bough__txn_is_dirty(file->txn))
+        return SQLITE_OK;
+    int rc = bough__txn_commit(file->txn, durability, &committed);
+    if (rc != BOUGH_OK) {
+        /* SQLite rolls back from its journal now, into a private map that is empty again. */
+        file->cache.has_wal = false;
+        return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
+    }
+    /* The cache shows what was just committed. Should there be no memory for the new pin, the unlock tries again. */
+    file->cache.txn = committed;
+    if (pin_newest(file) != BOUGH_OK)
+        file->state = committed;
+    return SQLITE_OK;
+}
+
+/* Gives the writer's lock up; what was not committed is dropped. */
+static void end_txn(struct bough__file *file)
+{
+    if (!file->txn)
+        return;
+    if (bough__txn_is_dirty(file->txn))
+        forget_changes(file);
+    /* Under the writer's lock the newest state is still the one that SQLite's cache shows; later it may be another's. */
+    if (pinned(file)->txn != file->state && pin_newest(file) != BOUGH_OK)
+        unpin(file);
+    bough__txn_end(file->txn);
+    file->txn = NULL;
+}
+
+static int begin_txn(struct bough__file *file)
+{
+    if (file->is_readonly)
+        return SQLITE_READONLY;
+    if (bough__layer_is_gone(file->layer))
+        return SQLITE_READONLY_DBMOVED;
+    if (!file->is_pinned)
+        return SQLITE_IOERR_LOCK;
+    return bough__sqlite_code(bough__txn_begin(&file->txn, pinned(file)), BOUGH__AT_RESERVE);
+}
+
+static int file_lock(sqlite3_file *handle, int level)
+{
+    struct bough__file *file = bough__file_of(handle);
+    int rc = SQLITE_OK;
+    if (level <= file->lock)
+        return SQLITE_OK;
+    if (file->lock == SQLITE_LOCK_NONE)
+        rc = bough__sqlite_code(pin_for_reading(file), BOUGH__AT_READ);
+    if (rc == SQLITE_OK && file->lock == SQLITE_LOCK_NONE)
+        file->lock = SQLITE_LOCK_SHARED;
+    if (rc == SQLITE_OK && level > SQLITE_LOCK_SHARED && !file->txn)
+        rc = begin_txn(file);
+    if (rc == SQLITE_OK)
+        file->lock = level;
+    return rc;
+}
+
+static int file_unlock(sqlite3_file *handle, int level)
+{
+    struct bough__file *file = bough__file_of(handle);
+    if (level >= file->lock)
+        return SQLITE_OK;
+    end_txn(file);
+    file->lock = level;
+    return SQLITE_OK;
+}
+
+/* Only SQLite's search for a hot journal asks, and a branch has none; this handle's own lock is all it needs to know. */
+static int file_check_reserved(sqlite3_file *handle, int *out)
+{
+    *out = bough__file_of(handle)->txn != NULL;
+    return SQLITE_OK;
+}
+
+static int file_sector_size(sqlite3_file *handle)
+{
+    (void)handle;
+    return 4096; /* more would raise SQLite's default page size */
+}
+
+static int file_characteristics(sqlite3_file *handle)
+{
+    int all = SQLITE_IOCAP_POWERSAFE_OVERWRITE | SQLITE_IOCAP_SAFE_APPEND | SQLITE_IOCAP_SEQUENTIAL |
+              SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN;
+    return bough__file_of(handle)->is_fixed ? all | SQLITE_IOCAP_IMMUTABLE : all;
+}
+
+/* ---- what the journal may leave out ---------------------------------------------------------------------------- */
+
+static uint32_t journal_page_size(void *context)
+{
+    const struct bough__file *file = context;
+    return file->txn && file->is_pinned ? pinned(file)->block_size : 0;
+}
+
+static bool state_holds(void *context, uint64_t block, const void *page)
+{
+    const struct bough__file *file = context;
+    const struct bough__snapshot *snapshot = pinned(file);
+    struct bough__entry entry;
+    if (block == 0 || (block + 1) * snapshot->block_size > snapshot->size_bytes)
+        return false;
+    if (bough__snapshot_entry(&entry, snapshot, block, false) != BOUGH_OK)
+        return false;
+    if (entry.layer == 0)
+        return bough__is_zero(page, snapshot->block_size);
+    uint64_t content = bough__xxh(page, snapshot->block_size, 0);
+    return entry.sum == bough__page_sum(content, snapshot->space->store_key, entry.layer, entry.frame, block);
+}
+
+static int read_state(void *context, uint64_t block, void *out_page)
+{
+    const struct bough__file *file = context;
+    int rc = bough__snapshot_read(pinned(file), block, out_page, file->use_mapping);
+    /* A rollback must fail as one: SQLite's pager knows no other errors there. */
+    return rc == BOUGH_CORRUPT ? SQLITE_IOERR_READ : bough__sqlite_code(rc, BOUGH__AT_READ);
+}
+
+struct bough__journal_pages bough__file_pages(struct bough__file *file)
+{
+    return (struct bough__journal_pages){
+        .context = file, .size = journal_page_size, .holds = state_holds, .read = read_state};
+}
+
+/* ---- opening and closing --------------------------------------------------------------------------------------- */
+
+static void free_file(struct bough__file *file)
+{
+    bough__journal_detach(file->journal);
+    end_txn(file);
+    unpin(file);
+    bough__layer_close(file->layer);
+    bough__space_close(file->space);
+    if (file->path)
+        bough__branch_path_forget(file->path, file->path_file_bytes);
+    free(file->path);
+    free(file->scratch);
+    free(file);
+}
+
+static int file_close(sqlite3_file *handle)
+{
+    free_file(bough__file_of(handle));
+    handle->pMethods = NULL;
+    return SQLITE_OK;
+}
+
+static const sqlite3_io_methods file_methods = {
+    .iVersion = 1,
+    .xClose = file_close,
+    .xRead = file_read,
+    .xWrite = file_write,
+    .xTruncate = file_truncate,
+    .xSync = file_sync,
+    .xFileSize = file_size,
+    .xLock = file_lock,
+    .xUnlock = file_unlock,
+    .xCheckReservedLock = file_check_reserved,
+    .xFileControl = bough__file_control,
+    .xSectorSize = file_sector_size,
+    .xDeviceCharacteristics = file_characteristics,
+};
+
+struct bough__file *bough__file_of(sqlite3_file *handle)
+{
+    return handle && handle->pMethods == &file_methods ? ((struct bough__file_handle *)handle)->file : NULL;
+}
+
+/* Fills layer, the first pin and what may be done with the file. */
+static int open_target(struct bough__file *file, bough_store *store, const char *ref, bool is_fixed)
+{
+    struct bough__target target;
+    int rc = bough__target_resolve(&target, store, ref);
+    if (rc != BOUGH_OK)
+        return rc;
+    bough__space_retain(store->space);
+    file->space = store->space;
+    if (is_fixed || !target.has_branch) {
+        rc = bough__target_pin(&file->snapshots[0], &file->layer, store, &target);
+        file->is_pinned = rc == BOUGH_OK;
+        file->is_fixed = file->is_readonly = true;
+    } else {
+        rc = bough__branch_layer(&file->layer, store, &target.branch);
+        file->is_readonly = file->is_readonly || target.branch.is_protected;
+    }
+    bough__target_clear(&target);
+    return rc;
+}
+
+static int open_parameters(struct bough__file *file, const char **out_ref, const char *path)
+{
+    *out_ref = sqlite3_uri_parameter(path, "at");
+    if (sqlite3_uri_boolean(path, "nolock", 0))
+        return bough__fail(BOUGH_REFUSED, "a branch cannot be opened without locks (nolock=1): %s", path);
+    file->is_fixed = *out_ref || sqlite3_uri_boolean(path, "immutable", 0);
+    return BOUGH_OK;
+}
+
+static int open_file(struct bough__file *file, const char *path, const struct bough__branch_path *parts)
+{
+    bough_store *store = NULL;
+    const char *ref = NULL;
+    int rc = open_parameters(file, &ref, path);
+    if (rc == BOUGH_OK)
+        rc = bough__branch_path_store(&store, path, parts);
+    if (rc == BOUGH_OK)
+        rc = open_target(file, store, ref ? ref : parts->name, file->is_fixed);
+    bough_store_close(store);
+    if (rc != BOUGH_OK)
+        return rc;
+    char *copy = bough__strdup(path);
+    if (!copy)
+        return BOUGH_NOMEM;
+    rc = bough__branch_path_remember(copy, parts->file_bytes);
+    if (rc != BOUGH_OK) {
+        free(copy);
+        return rc;
+    }
+    file->path = copy;
+    file->path_file_bytes = parts->file_bytes;
+    return BOUGH_OK;
+}
+
+int bough__file_open(sqlite3_file *out, const char *path, const struct bough__branch_path *parts, int flags,
+                     int *out_flags)
+{
+    struct bough__file *file = bough__alloc(sizeof(*file));
+    if (!file)
+        return SQLITE_NOMEM;
+    file->is_readonly = !(flags & SQLITE_OPEN_READWRITE);
+    file->is_full = file->use_mapping = true;
+    file->mapping_limit = -1;
+    int rc = open_file(file, path, parts);
+    if (rc != BOUGH_OK) {
+        free_file(file);
+        return bough__sqlite_code(rc, BOUGH__AT_OPEN);
+    }
+    ((struct bough__file_handle *)out)->file = file;
+    out->pMethods = &file_methods;
+    if (out_flags) {
+        *out_flags = flags & ~(SQLITE_OPEN_CREATE | SQLITE_OPEN_READWRITE | SQLITE_OPEN_READONLY);
+        *out_flags |= file->is_readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    }
+    return SQLITE_OK;
+}

@@ -1,0 +1,47 @@
+/* header.c - see header.h. Offsets are those of SQLite's file format document, section 1.3. */
+#include "header.h"
+
+#include <string.h>
+
+#define VERSIONS 18 /* write version, read version */
+#define ROLLBACK 1
+#define WAL 2
+#define CHANGE_COUNTER 24
+#define VERSION_VALID_FOR 92 /* to 99: the counter again, and SQLite's version number; rewritten with it */
+
+unsigned bough__header_wal(const uint8_t *page)
+{
+    return (page[VERSIONS] == WAL ? 1U : 0U) | (page[VERSIONS + 1] == WAL ? 2U : 0U);
+}
+
+void bough__header_show(uint8_t *bytes, size_t len_bytes, uint64_t offset)
+{
+    for (uint64_t at = VERSIONS; at < VERSIONS + 2; at++) {
+        if (at >= offset && at - offset < len_bytes && bytes[at - offset] == WAL)
+            bytes[at - offset] = ROLLBACK;
+    }
+}
+
+bool bough__header_keeps(const uint8_t *page, unsigned wal)
+{
+    return ((wal & 1) && page[VERSIONS] == ROLLBACK) || ((wal & 2) && page[VERSIONS + 1] == ROLLBACK);
+}
+
+void bough__header_keep(uint8_t *page, unsigned wal)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if ((wal & (1U << i)) && page[VERSIONS + i] == ROLLBACK)
+            page[VERSIONS + i] = WAL;
+    }
+}
+
+bool bough__header_enters_wal(const uint8_t *stored, const uint8_t *page, size_t len_bytes)
+{
+    if (len_bytes < BOUGH__HEADER_BYTES || page[VERSIONS] != WAL || page[VERSIONS + 1] != WAL)
+        return false;
+    return memcmp(stored, page, VERSIONS) == 0 &&
+           memcmp(stored + VERSIONS + 2, page + VERSIONS + 2, CHANGE_COUNTER - VERSIONS - 2) == 0 &&
+           memcmp(stored + CHANGE_COUNTER + 4, page + CHANGE_COUNTER + 4,
+                  VERSION_VALID_FOR - CHANGE_COUNTER - 4) == 0 &&
+           memcmp(stored + BOUGH__HEADER_BYTES, page + BOUGH__HEADER_BYTES, len_bytes - BOUGH__HEADER_BYTES) == 0;
+}

@@ -1,0 +1,27 @@
+/* header.h - the bytes of SQLite's database header that the VFS knows: 18, 19 and 24 to 39. Pure functions; no other
+ * file of bough knows what a database header looks like, except the capture of database files.
+ */
+#ifndef BOUGH_VFS_HEADER_H
+#define BOUGH_VFS_HEADER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BOUGH__HEADER_BYTES 100
+#define BOUGH__VALIDITY_OFFSET 24 /* what SQLite compares to see whether its cache is still right */
+#define BOUGH__VALIDITY_BYTES 16
+
+/* Which of the write version (byte 18) and the read version (byte 19) say WAL; page begins at byte 0. */
+unsigned bough__header_wal(const uint8_t *page);
+/* Bytes [offset, offset + len_bytes) of a database as SQLite is to see them: a WAL database looks like one with a
+ * rollback journal, since the store is the journal. */
+void bough__header_show(uint8_t *bytes, size_t len_bytes, uint64_t offset);
+/* The other way round, for a first page on its way into the store: what said WAL there (wal: bough__header_wal of the
+ * page that is replaced) goes on saying so. Returns false when nothing has to change. */
+bool bough__header_keeps(const uint8_t *page, unsigned wal);
+void bough__header_keep(uint8_t *page, unsigned wal);
+/* True when `page` would turn `stored` into a WAL database and do nothing else: PRAGMA journal_mode=WAL at work. */
+bool bough__header_enters_wal(const uint8_t *stored, const uint8_t *page, size_t len_bytes);
+
+#endif
