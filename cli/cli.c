@@ -106,6 +106,8 @@ int cli_branch_or_current(struct cli *cli, const char **out, const char *name)
     int rc = BOUGH_OK;
 
     *out = name;
+    if (name && !name[0])
+        return cli_fail(cli, BOUGH_USAGE, "the name of the branch is empty");
     if (name)
         return BOUGH_OK;
     rc = cli_current_or_none(cli, out);

@@ -1,6 +1,8 @@
 /* cmd_export.c - bough export: a state as a plain SQLite file. */
 #include "commands.h"
 
+#include <sys/stat.h>
+
 static void print(struct cli *cli, const bough_transfer *transfer, const char *ref)
 {
     char size[OUT_TEXT_SIZE] = "";
@@ -16,6 +18,7 @@ static int run(struct cli *cli)
 {
     const char *ref = cli_operand(cli, 0);
     bough_transfer transfer = {0};
+    struct stat info = {0};
     int rc = cli_open(cli);
 
     if (rc == BOUGH_OK) {
@@ -25,7 +28,7 @@ static int run(struct cli *cli)
         rc = cli_check(cli, bough_export(&transfer, cli->store, ref, cli_operand(cli, 1), &options));
         cli_work_end(cli);
     }
-    if (rc == BOUGH_REFUSED && !cli_has(cli, "force"))
+    if (rc == BOUGH_REFUSED && !cli_has(cli, "force") && stat(cli_operand(cli, 1), &info) == 0 && S_ISREG(info.st_mode))
         cli_hint(cli, "--force overwrites the file");
     if (rc == BOUGH_OK)
         print(cli, &transfer, ref);

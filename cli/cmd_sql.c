@@ -95,6 +95,8 @@ static int fail_at(struct script *script, int code, const char *place)
 
     for (const char *p = script->text; p < place; p++)
         line += *p == '\n';
+    if (*place == '.')
+        cli_hint(script->cli, "commands that begin with a dot belong to the sqlite3 shell");
     where = out_format("statement %u, line %zu", script->statement, line);
     rc = database_fail(script->cli, script->database, code, where);
     free(where);

@@ -45,16 +45,35 @@ static int code_of(struct cli *cli, const struct database *database, int sqlite_
     }
 }
 
-/* What the VFS knows beyond SQLite's few words; "" when the failure is SQLite's own. */
+/* What the VFS wrote to SQLite's log about its latest failure: more than SQLite's few words say. */
+static struct {
+    int code;
+    char text[1024];
+} logged;
+
+static void take_log(void *context, int code, const char *text)
+{
+    static const char prefix[] = "bough: ";
+
+    (void)context;
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0)
+        return;
+    logged.code = code & 0xFF;
+    snprintf(logged.text, sizeof logged.text, "%s", text + sizeof prefix - 1);
+}
+
+void database_listen(void)
+{
+    sqlite3_config(SQLITE_CONFIG_LOG, take_log, NULL);
+}
+
 static char *reason(int sqlite_code)
 {
-    int primary = sqlite_code & 0xFF;
-    bool may_be_ours = primary == SQLITE_CANTOPEN || primary == SQLITE_IOERR || primary == SQLITE_CORRUPT ||
-                       primary == SQLITE_FULL || primary == SQLITE_NOTADB || primary == SQLITE_BUSY;
-    const char *text = bough_error_message();
+    bool ours = logged.text[0] && logged.code == (sqlite_code & 0xFF);
+    char *text = out_format("%s%s%s", ours ? " (" : "", ours ? logged.text : "", ours ? ")" : "");
 
-    return out_format("%s%s%s", may_be_ours && text[0] ? " (" : "", may_be_ours ? text : "",
-                      may_be_ours && text[0] ? ")" : "");
+    logged.text[0] = 0;
+    return text;
 }
 
 int database_fail(struct cli *cli, struct database *database, int sqlite_code, const char *where)

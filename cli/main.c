@@ -2,6 +2,7 @@
  * and the way from the command line to an exit status. */
 #include "cli.h"
 #include "commands.h"
+#include "database.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -153,6 +154,7 @@ int main(int argc, char **argv)
 
     fill_standard_descriptors();
     signal(SIGXFSZ, SIG_IGN);
+    database_listen();
     cli.timeout_ms = 5000;
     cli.branch_override = getenv("BOUGH_BRANCH");
     if (cli.branch_override && !cli.branch_override[0])

@@ -623,11 +623,15 @@ static bool column_digest(uint8_t out[BOUGH__DIGEST_SIZE], sqlite3_stmt *stateme
     return true;
 }
 
-static int column_text(char **out, sqlite3_stmt *statement, int index)
+/* *ok becomes false for a text that goes on after a zero byte. */
+static int column_text(char **out, bool *ok, sqlite3_stmt *statement, int index)
 {
-    const unsigned char *text = sqlite3_column_text(statement, index);
-    *out = bough__strdup(text ? (const char *)text : "");
-    return *out ? BOUGH_OK : BOUGH_NOMEM;
+    const char *text = (const char *)sqlite3_column_text(statement, index);
+    *out = bough__strdup(text ? text : "");
+    if (!*out)
+        return BOUGH_NOMEM;
+    *ok = *ok && strlen(*out) == (size_t)sqlite3_column_bytes(statement, index);
+    return BOUGH_OK;
 }
 
 static uint64_t column_u64(sqlite3_stmt *statement, int index)
@@ -635,9 +639,19 @@ static uint64_t column_u64(sqlite3_stmt *statement, int index)
     return (uint64_t)sqlite3_column_int64(statement, index);
 }
 
-static uint32_t column_u32(sqlite3_stmt *statement, int index)
+/* False: the column holds more than a row can, so that the sum would be that of another value. */
+static bool column_u32(uint32_t *out, sqlite3_stmt *statement, int index)
 {
-    return (uint32_t)sqlite3_column_int64(statement, index);
+    sqlite3_int64 value = sqlite3_column_int64(statement, index);
+    *out = (uint32_t)value;
+    return value >= 0 && value <= UINT32_MAX;
+}
+
+static bool column_bool(bool *out, sqlite3_stmt *statement, int index)
+{
+    sqlite3_int64 value = sqlite3_column_int64(statement, index);
+    *out = value != 0;
+    return value == 0 || value == 1;
 }
 
 /* Compares the sum of a row just read with the stored one. ok: the columns could be read at all. */
@@ -661,13 +675,13 @@ static int read_branch(struct bough__branch_row *out, const struct bough__catalo
     out->has_base = sqlite3_column_type(statement, 3) != SQLITE_NULL;
     bool ok = !out->has_base || column_digest(out->base, statement, 3);
     ok = column_digest(out->head, statement, 4) && ok;
-    out->layer = column_u32(statement, 5);
+    ok = column_u32(&out->layer, statement, 5) && ok;
     out->head_txn = column_u64(statement, 6);
     out->node_bytes = column_u64(statement, 7);
-    out->is_protected = sqlite3_column_int64(statement, 8) != 0;
+    ok = column_bool(&out->is_protected, statement, 8) && ok;
     out->created_at_ms = sqlite3_column_int64(statement, 9);
     out->expires_at_ms = sqlite3_column_int64(statement, 10);
-    int rc = column_text(&out->name, statement, 1);
+    int rc = column_text(&out->name, &ok, statement, 1);
     if (rc == BOUGH_OK)
         rc = bough__branch_row_sum(&sum, out);
     snprintf(key, sizeof key, "%" PRId64, out->id);
@@ -861,18 +875,18 @@ static int read_commit(struct bough__commit_row *out, const struct bough__catalo
     const void *tree = sqlite3_column_blob(statement, 2);
     ok = ok && tree && sqlite3_column_bytes(statement, 2) == BOUGH__TREE_BYTES &&
          bough__tree_decode(&out->tree, tree) == BOUGH_OK;
-    out->page_size = column_u32(statement, 3);
+    ok = column_u32(&out->page_size, statement, 3) && ok;
     int rc = read_parents(out, statement, 4, &parents_ok);
     if (rc == BOUGH_OK)
-        rc = column_text(&out->author, statement, 5);
+        rc = column_text(&out->author, &ok, statement, 5);
     if (rc == BOUGH_OK)
-        rc = column_text(&out->message, statement, 6);
+        rc = column_text(&out->message, &ok, statement, 6);
     out->created_at_ms = sqlite3_column_int64(statement, 7);
     out->changed_pages = column_u64(statement, 8);
-    out->layer = column_u32(statement, 9);
+    ok = column_u32(&out->layer, statement, 9) && ok;
     out->txn = column_u64(statement, 10);
-    out->automatic = sqlite3_column_int64(statement, 11) != 0;
-    out->pruned = sqlite3_column_int64(statement, 12) != 0;
+    ok = column_bool(&out->automatic, statement, 11) && ok;
+    ok = column_bool(&out->pruned, statement, 12) && ok;
     if (rc == BOUGH_OK)
         rc = bough__commit_row_sum(&sum, out);
     bough__hex(key, out->id, sizeof out->id);
@@ -1024,7 +1038,7 @@ static int read_tag(struct bough__tag_row *out, const struct bough__catalog *cat
     memset(out, 0, sizeof *out);
     bool ok = column_digest(out->commit, statement, 1);
     out->created_at_ms = sqlite3_column_int64(statement, 2);
-    int rc = column_text(&out->name, statement, 0);
+    int rc = column_text(&out->name, &ok, statement, 0);
     if (rc == BOUGH_OK)
         rc = bough__tag_row_sum(&sum, out);
     if (rc == BOUGH_OK)
@@ -1102,11 +1116,12 @@ int bough__catalog_tag_delete(struct bough__catalog *catalog, const char *name)
 static int read_setting(char **out, const struct bough__catalog *catalog, sqlite3_stmt *statement, const char *key)
 {
     int64_t sum = 0;
-    int rc = column_text(out, statement, 0);
+    bool ok = true;
+    int rc = column_text(out, &ok, statement, 0);
     if (rc == BOUGH_OK)
         rc = bough__setting_sum(&sum, key, *out);
     if (rc == BOUGH_OK)
-        rc = check_sum(catalog, statement, 1, sum, true, "setting", key);
+        rc = check_sum(catalog, statement, 1, sum, ok, "setting", key);
     if (rc != BOUGH_OK) {
         free(*out);
         *out = NULL;

@@ -78,6 +78,19 @@ static int rehash_last(bool *out_changed, struct bough__change *out, struct boug
     return BOUGH_OK;
 }
 
+static bool has_page(const struct bough__fold_page *pages, size_t count, uint64_t block)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (pages[middle].block < block)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && pages[low].block == block;
+}
+
 static int fold_in(struct bough__tree *tree, struct bough__space *space, struct bough__appender *appender,
                    const struct bough__change *changes, size_t count, uint64_t keep_blocks, uint64_t size_bytes,
                    uint32_t block_size)
@@ -108,7 +121,9 @@ int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struc
     if (old->size_bytes == 0)
         keep_blocks = 0; /* nothing of it shows, whatever its block size was */
     rc = rehash_last(&last_changed, &last, space, old, buffer, keep_blocks, size_bytes);
-    if (rc == BOUGH_OK && last_changed)
+    /* A page written since counts alone: after this fold the two could have one digest and yet differ beyond the end, and
+     * the map would keep the old one. */
+    if (rc == BOUGH_OK && last_changed && !has_page(pages, count, last.block))
         rc = fold_in(&tree, space, appender, &last, 1, keep_blocks, size_bytes, block_size);
     /* At least once: the size may have changed alone. */
     do {

@@ -279,19 +279,15 @@ int bough__store_init(bough_transfer *out, const char *store_path, const char *o
     if (rc != BOUGH_OK)
         goto done;
     sweep(&nursery);
-    rc = make_directory(&nursery);
+    out->path = bough__strdup(nursery.store);
+    out->branch = bough__strdup(MAIN_BRANCH);
+    rc = out->path && out->branch ? make_directory(&nursery) : BOUGH_NOMEM;
     if (rc == BOUGH_OK)
         rc = build(out, &nursery, source, origin_or_null, options);
     if (rc == BOUGH_OK)
         rc = put_in_place(&nursery);
-    if (rc != BOUGH_OK)
-        goto done;
-    out->path = bough__strdup(nursery.store);
-    out->branch = bough__strdup(MAIN_BRANCH);
     out->size_bytes = source->size_bytes;
     out->changed = true;
-    if (!out->path || !out->branch)
-        rc = BOUGH_NOMEM;
 done:
     bough__error_save(&error);
     if (nursery.path)

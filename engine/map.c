@@ -210,21 +210,41 @@ static struct link child_link(const struct side *side, const struct link *link, 
 
 /* ---- lookup ---------------------------------------------------------------------------------------------------- */
 
+/* The leaf above the block; file 0: there is none. */
+static int find_leaf(struct bough__node_ref *out, struct bough__nodes *nodes, const struct bough__tree *tree,
+                     uint64_t block)
+{
+    uint64_t blocks = tree_blocks(tree);
+    *out = block < blocks ? tree->top : no_link.ref;
+    for (unsigned level = bough__map_depth(blocks); level > 1 && out->file != 0; level--) {
+        unsigned i = (unsigned)(block >> (FANOUT_BITS * (level - 1))) % BOUGH__FANOUT;
+        int rc = bough__nodes_read_child(out, NULL, nodes, *out, level, i);
+        if (rc != BOUGH_OK)
+            return rc;
+    }
+    return BOUGH_OK;
+}
+
 int bough__map_lookup(struct bough__entry *out, struct bough__nodes *nodes, const struct bough__tree *tree,
                       uint64_t block)
 {
-    uint64_t blocks = tree_blocks(tree);
-    struct bough__node_ref ref = tree->top;
+    struct bough__node_ref leaf;
     *out = no_entry;
-    if (block >= blocks || ref.file == 0)
-        return BOUGH_OK;
-    for (unsigned level = bough__map_depth(blocks); level > 1; level--) {
-        unsigned i = (unsigned)(block >> (FANOUT_BITS * (level - 1))) % BOUGH__FANOUT;
-        int rc = bough__nodes_read_child(&ref, NULL, nodes, ref, level, i);
-        if (rc != BOUGH_OK || ref.file == 0)
-            return rc;
-    }
-    return bough__nodes_read_entry(out, nodes, ref, (unsigned)block % BOUGH__FANOUT);
+    int rc = find_leaf(&leaf, nodes, tree, block);
+    if (rc != BOUGH_OK || leaf.file == 0)
+        return rc;
+    return bough__nodes_read_entry(out, nodes, leaf, (unsigned)block % BOUGH__FANOUT);
+}
+
+int bough__map_place(struct bough__entry *out, struct bough__nodes *nodes, const struct bough__tree *tree,
+                     uint64_t block)
+{
+    struct bough__node_ref leaf;
+    *out = no_entry;
+    int rc = find_leaf(&leaf, nodes, tree, block);
+    if (rc != BOUGH_OK || leaf.file == 0)
+        return rc;
+    return bough__nodes_read_place(out, nodes, leaf, (unsigned)block % BOUGH__FANOUT);
 }
 
 /* ---- fold ------------------------------------------------------------------------------------------------------ */

@@ -59,6 +59,10 @@ int bough__root_id(uint8_t out[BOUGH__DIGEST_SIZE], const struct bough__tree *tr
 /* A block at or beyond the end gives the zero entry. */
 int bough__map_lookup(struct bough__entry *out, struct bough__nodes *nodes, const struct bough__tree *tree,
                       uint64_t block);
+/* Where the page lies and its sum, without birth and digest (they are 0): all that reading it takes. Of these the cache
+ * holds the map of about 1 GiB of pages of 4 KiB. */
+int bough__map_place(struct bough__entry *out, struct bough__nodes *nodes, const struct bough__tree *tree,
+                     uint64_t block);
 
 /* Builds the tree that has `changes` (ascending by block, no block twice, all below the new end) on top of old. Blocks at or beyond
  * keep_blocks in the old tree count as zero (what was cut off never comes back). The depth follows size_bytes. Nodes

@@ -46,16 +46,17 @@
  *  - The numbers are found by trying 1, 2, 3 and so on. A node file is therefore never removed, and its number never
  *    used again; what nothing refers to can be punched out of it.
  *
- * The cache holds the bodies of nodes that were read from files and checked, at most 8 MiB: sets of 8 slots, with a
- * clock in each set. Nodes that are still in an appender's buffer are read from there and never enter the cache: they
- * may never be written, and another process may use the index then. A slot is read without a lock: its sequence number
- * is odd while it changes, and who reads it compares the number before and after. Data words are loaded with acquire
- * and stored with release order, so seeing one new word implies seeing the odd number.
+ * Three caches hold what was read from files and checked, at most 8 MiB together: whole bodies for those who go through
+ * nodes; and, since they are a quarter of that and less, the places alone (layer, frame and sum of a leaf's
+ * pages, refs of an inner node's children) for those who look for a page. Nodes that are still in an appender's
+ * buffer are read from there and never enter a cache: they may never be written, and another process may use
+ * the index then.
  */
 #include "nodes.h"
 
 #include "codec.h"
 #include "error.h"
+#include "node_cache.h"
 #include "os.h"
 
 #include <errno.h>
@@ -78,33 +79,27 @@ enum {
     CHILD_SIZE = 40,
     WORD = 8,
     BODY_WORDS = BODY_SIZE / WORD,
-    WAYS = 8,
-    SETS = 256,
-    STRIPES = 16,
+    PLACE_SIZE = 20, /* layer, frame, sum */
+    PLACES_WORDS = BOUGH__FANOUT * PLACE_SIZE / WORD,
+    REF_SIZE = 8,
+    REFS_WORDS = BOUGH__FANOUT * REF_SIZE / WORD,
+    /* Places for 1 GiB of pages of 4 KiB, refs for 16 GiB. */
+    BODY_SETS = 64,
+    PLACES_SETS = 512,
+    REFS_SETS = 128,
     FIRST_CAPACITY = 8,
     BUFFER_CELLS = 64,
 };
 
 _Static_assert(ENTRY_SIZE * BOUGH__FANOUT == BODY_SIZE, "a leaf fills its node");
 _Static_assert(CHILD_SIZE * BOUGH__FANOUT <= BODY_SIZE, "an inner node fits");
-_Static_assert((ENTRY_SIZE + 4) % WORD == 0 && CHILD_SIZE % WORD == 0, "children are read as words");
+_Static_assert((ENTRY_SIZE + 4) % WORD == 0 && CHILD_SIZE % WORD == 0 && (PLACE_SIZE + 4) % WORD == 0,
+               "children are read as words");
+_Static_assert(BOUGH__NODE_CACHE_BYTES(BODY_SETS, BODY_WORDS) + BOUGH__NODE_CACHE_BYTES(PLACES_SETS, PLACES_WORDS) +
+                       BOUGH__NODE_CACHE_BYTES(REFS_SETS, REFS_WORDS) <=
+                   8 << 20,
+               "the caches take 8 MiB at most");
 _Static_assert(sizeof(FILE_MAGIC) == 16, "the magic takes 16 bytes");
-
-struct cached {
-    _Atomic uint32_t sequence; /* odd: being changed */
-    _Atomic uint32_t level;
-    _Atomic uint64_t key;
-    _Atomic uint64_t words[BODY_WORDS];
-};
-
-struct cache_set {
-    _Alignas(64) _Atomic uint64_t keys[WAYS]; /* a filter; the slot's own key decides */
-    struct cached *_Atomic slots[WAYS];        /* made when first needed, kept to the end */
-    atomic_bool referenced[WAYS];
-    unsigned hand;                             /* guarded by the set's stripe */
-};
-
-_Static_assert(SETS * WAYS * sizeof(struct cached) + SETS * sizeof(struct cache_set) <= 8u << 20, "8 MiB");
 
 /* What the process knows of a file that it has appended to. */
 struct node_file {
@@ -131,9 +126,7 @@ struct bough__nodes {
     char *directory; /* of the node files */
     uint64_t store_key;
     mode_t mode;
-    struct cache_set *sets;
-    void *sets_memory;
-    pthread_mutex_t stripes[STRIPES];
+    struct bough__node_cache bodies, places, refs;
     _Atomic uint32_t appender_count;
     pthread_mutex_t mutex; /* guards what follows, and the appenders' buffers */
     struct bough__appender *appenders;
@@ -272,102 +265,6 @@ static int check_cell(const uint8_t cell[BOUGH__NODE_SIZE], const struct bough__
     return BOUGH_OK;
 }
 
-/* ---- the cache ------------------------------------------------------------------------------------------------- */
-
-static uint64_t cache_key(struct bough__node_ref ref)
-{
-    return (uint64_t)ref.file << 32 | ref.index;
-}
-
-static struct cache_set *set_of(struct bough__nodes *nodes, uint64_t key)
-{
-    return &nodes->sets[(key * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (SETS - 1)];
-}
-
-/* Copies whole words of the node's body. False: not in the cache. */
-static bool cache_get(unsigned *out_level, void *out, struct bough__nodes *nodes, struct bough__node_ref ref,
-                      size_t first_word, size_t word_count)
-{
-    uint64_t key = cache_key(ref);
-    struct cache_set *set = set_of(nodes, key);
-    unsigned way = 0;
-    while (way < WAYS && atomic_load_explicit(&set->keys[way], memory_order_relaxed) != key)
-        way++;
-    struct cached *cached = way < WAYS ? atomic_load_explicit(&set->slots[way], memory_order_acquire) : NULL;
-    if (!cached)
-        return false;
-    uint32_t sequence = atomic_load_explicit(&cached->sequence, memory_order_acquire);
-    bool is_it = atomic_load_explicit(&cached->key, memory_order_acquire) == key;
-    *out_level = atomic_load_explicit(&cached->level, memory_order_acquire);
-    const _Atomic uint64_t *from = cached->words + first_word;
-    for (size_t i = 0; i < word_count; i++) {
-        uint64_t word = atomic_load_explicit(&from[i], memory_order_acquire);
-        memcpy((uint8_t *)out + i * WORD, &word, WORD);
-    }
-    if (!is_it || sequence % 2 != 0 || atomic_load_explicit(&cached->sequence, memory_order_relaxed) != sequence)
-        return false;
-    if (!atomic_load_explicit(&set->referenced[way], memory_order_relaxed))
-        atomic_store_explicit(&set->referenced[way], true, memory_order_relaxed);
-    return true;
-}
-
-static struct cached *cache_make(void)
-{
-    struct cached *made = bough__os.malloc(sizeof *made);
-    if (!made)
-        return NULL;
-    atomic_init(&made->sequence, 0);
-    atomic_init(&made->key, 0);
-    atomic_init(&made->level, 0);
-    for (size_t i = 0; i < BODY_WORDS; i++)
-        atomic_init(&made->words[i], 0);
-    return made;
-}
-
-/* The slot to fill, with the stripe held; WAYS: none. A full set gives up a slot only when the one at its hand was not
- * used since the hand's last visit. So nodes that are read once, as by a scan, do not drive out those that are
- * read again and again, and reads at random of far more than the cache holds do not spend their time on filling it. */
-static unsigned cache_choose(struct cache_set *set, uint64_t key)
-{
-    for (unsigned way = 0; way < WAYS; way++)
-        if (atomic_load_explicit(&set->keys[way], memory_order_relaxed) == key)
-            return WAYS;
-    for (unsigned way = 0; way < WAYS; way++) {
-        if (atomic_load_explicit(&set->slots[way], memory_order_relaxed))
-            continue;
-        struct cached *made = cache_make();
-        atomic_store_explicit(&set->slots[way], made, memory_order_release);
-        return made ? way : WAYS;
-    }
-    unsigned way = set->hand++ % WAYS;
-    return atomic_exchange_explicit(&set->referenced[way], false, memory_order_relaxed) ? WAYS : way;
-}
-
-static void cache_put(struct bough__nodes *nodes, struct bough__node_ref ref, unsigned level, const uint8_t *body)
-{
-    uint64_t key = cache_key(ref);
-    struct cache_set *set = set_of(nodes, key);
-    pthread_mutex_t *stripe = &nodes->stripes[(size_t)(set - nodes->sets) % STRIPES];
-    pthread_mutex_lock(stripe);
-    unsigned way = cache_choose(set, key);
-    if (way < WAYS) {
-        struct cached *cached = atomic_load_explicit(&set->slots[way], memory_order_relaxed);
-        uint32_t sequence = atomic_load_explicit(&cached->sequence, memory_order_relaxed);
-        atomic_store_explicit(&cached->sequence, sequence + 1, memory_order_relaxed);
-        atomic_store_explicit(&cached->key, key, memory_order_release);
-        atomic_store_explicit(&cached->level, level, memory_order_release);
-        for (size_t i = 0; i < BODY_WORDS; i++) {
-            uint64_t word = 0;
-            memcpy(&word, body + i * WORD, WORD);
-            atomic_store_explicit(&cached->words[i], word, memory_order_release);
-        }
-        atomic_store_explicit(&cached->sequence, sequence + 2, memory_order_release);
-        atomic_store_explicit(&set->keys[way], key, memory_order_relaxed);
-        atomic_store_explicit(&set->referenced[way], true, memory_order_relaxed);
-    }
-    pthread_mutex_unlock(stripe);
-}
-
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
 /* A node that an appender of this process holds in its buffer. */
@@ -400,35 +297,67 @@ static int read_cell(uint8_t cell[BOUGH__NODE_SIZE], bool *out_is_buffered, stru
     return rc == BOUGH_OK ? check_cell(cell, nodes, ref) : rc;
 }
 
-static int read_words_past_cache(unsigned *out_level, uint8_t *out, struct bough__nodes *nodes,
-                                 struct bough__node_ref ref, size_t first_word, size_t word_count)
+/* What each cache keeps of a node. */
+
+static void body_of(uint8_t *out, const uint8_t cell[BOUGH__NODE_SIZE])
 {
-    uint8_t cell[BOUGH__NODE_SIZE];
+    memcpy(out, cell + HEADER_SIZE, BODY_SIZE);
+}
+
+static void places_of(uint8_t *out, const uint8_t cell[BOUGH__NODE_SIZE])
+{
+    for (unsigned i = 0; i < BOUGH__FANOUT; i++) {
+        const uint8_t *entry = cell + HEADER_SIZE + i * ENTRY_SIZE;
+        memcpy(out + i * PLACE_SIZE, entry, 12);
+        memcpy(out + i * PLACE_SIZE + 12, entry + 20, 8);
+    }
+}
+
+static void refs_of(uint8_t *out, const uint8_t cell[BOUGH__NODE_SIZE])
+{
+    for (unsigned i = 0; i < BOUGH__FANOUT; i++)
+        memcpy(out + i * REF_SIZE, cell + HEADER_SIZE + i * CHILD_SIZE, REF_SIZE);
+}
+
+typedef void part_of_cell(uint8_t *out, const uint8_t cell[BOUGH__NODE_SIZE]);
+
+/* From the file, into the cache. level 0: any. */
+static int read_past_cache(unsigned *out_level, uint8_t *out, struct bough__nodes *nodes,
+                           struct bough__node_cache *cache, part_of_cell *part, struct bough__node_ref ref,
+                           unsigned level, uint32_t first_word, uint32_t word_count)
+{
+    uint8_t cell[BOUGH__NODE_SIZE], words[BODY_SIZE];
     bool is_buffered = false;
     int rc = read_cell(cell, &is_buffered, nodes, ref);
     if (rc != BOUGH_OK)
         return rc;
     *out_level = bough__get32(cell + 20);
-    memcpy(out, cell + HEADER_SIZE + first_word * WORD, word_count * WORD);
+    if (level != 0 && *out_level != level)
+        return damaged(nodes, ref, "is of another level than was expected");
+    part(words, cell);
+    memcpy(out, words + (size_t)first_word * WORD, (size_t)word_count * WORD);
     if (!is_buffered)
-        cache_put(nodes, ref, *out_level, cell + HEADER_SIZE);
+        bough__node_cache_put(cache, ref, *out_level, words);
     return BOUGH_OK;
 }
 
-/* Words of a node's body, through the cache. */
-static inline int read_words(unsigned *out_level, uint8_t *out, struct bough__nodes *nodes, struct bough__node_ref ref,
-                             size_t first_word, size_t word_count)
+/* Some words of a part of a node, through the cache of such parts. level 0: any. */
+static inline int read_words(unsigned *out_level, uint8_t *out, struct bough__nodes *nodes,
+                             struct bough__node_cache *cache, part_of_cell *part, struct bough__node_ref ref,
+                             unsigned level, uint32_t first_word, uint32_t word_count)
 {
-    if (cache_get(out_level, out, nodes, ref, first_word, word_count))
-        return BOUGH_OK;
-    return read_words_past_cache(out_level, out, nodes, ref, first_word, word_count);
+    uint32_t found = 0;
+    if (!bough__node_cache_get(&found, out, cache, ref, first_word, word_count))
+        return read_past_cache(out_level, out, nodes, cache, part, ref, level, first_word, word_count);
+    *out_level = found;
+    return level == 0 || found == level ? BOUGH_OK : damaged(nodes, ref, "is of another level than was expected");
 }
 
 int bough__nodes_read(struct bough__node *out, struct bough__nodes *nodes, struct bough__node_ref ref)
 {
     uint8_t body[BODY_SIZE];
     unsigned level = 0;
-    int rc = read_words(&level, body, nodes, ref, 0, BODY_WORDS);
+    int rc = read_words(&level, body, nodes, &nodes->bodies, body_of, ref, 0, 0, BODY_WORDS);
     if (rc == BOUGH_OK)
         decode_body(out, level, body);
     return rc;
@@ -448,13 +377,25 @@ int bough__nodes_read_entry(struct bough__entry *out, struct bough__nodes *nodes
                             unsigned index)
 {
     uint8_t bytes[ENTRY_SIZE + 4]; /* an entry begins at a word or in the middle of one */
-    size_t offset = index * (size_t)ENTRY_SIZE;
+    uint32_t offset = index * ENTRY_SIZE;
     unsigned level = 0;
-    int rc = read_words(&level, bytes, nodes, ref, offset / WORD, sizeof bytes / WORD);
-    if (rc == BOUGH_OK && level != 1)
-        rc = damaged(nodes, ref, "is no leaf");
+    int rc = read_words(&level, bytes, nodes, &nodes->bodies, body_of, ref, 1, offset / WORD, sizeof bytes / WORD);
     if (rc == BOUGH_OK)
         decode_entry(out, bytes + offset % WORD);
+    return rc;
+}
+
+int bough__nodes_read_place(struct bough__entry *out, struct bough__nodes *nodes, struct bough__node_ref ref,
+                            unsigned index)
+{
+    uint8_t bytes[PLACE_SIZE + 4];
+    uint32_t offset = index * PLACE_SIZE;
+    unsigned level = 0;
+    int rc = read_words(&level, bytes, nodes, &nodes->places, places_of, ref, 1, offset / WORD, sizeof bytes / WORD);
+    const uint8_t *place = bytes + offset % WORD;
+    if (rc == BOUGH_OK)
+        *out = (struct bough__entry){
+            .layer = bough__get32(place), .frame = bough__get64(place + 4), .sum = bough__get64(place + 12)};
     return rc;
 }
 
@@ -462,10 +403,11 @@ int bough__nodes_read_child(struct bough__node_ref *out_ref, uint8_t out_digest[
                             struct bough__nodes *nodes, struct bough__node_ref ref, unsigned level, unsigned index)
 {
     uint8_t bytes[CHILD_SIZE];
-    unsigned found_level = 0;
-    int rc = read_words(&found_level, bytes, nodes, ref, index * (size_t)CHILD_SIZE / WORD, CHILD_SIZE / WORD);
-    if (rc == BOUGH_OK && found_level != level)
-        rc = damaged(nodes, ref, "is of another level than its parent says");
+    unsigned found = 0;
+    int rc = out_digest ? read_words(&found, bytes, nodes, &nodes->bodies, body_of, ref, level,
+                                     index * CHILD_SIZE / WORD, CHILD_SIZE / WORD)
+                        : read_words(&found, bytes, nodes, &nodes->refs, refs_of, ref, level,
+                                     index * REF_SIZE / WORD, REF_SIZE / WORD);
     if (rc == BOUGH_OK)
         decode_child(out_ref, out_digest, bytes);
     return rc;
@@ -792,19 +734,14 @@ int bough__nodes_open(struct bough__nodes **out, struct bough__files *files, con
     nodes->mode = mode;
     nodes->first_number = 1;
     nodes->directory = bough__format("%s/nodes", directory);
-    size_t alignment = _Alignof(struct cache_set);
-    nodes->sets_memory = bough__alloc(SETS * sizeof(struct cache_set) + alignment);
-    if (!nodes->directory || !nodes->sets_memory) {
-        free(nodes->directory);
-        free(nodes->sets_memory);
+    if (!nodes->directory) {
         free(nodes);
         return BOUGH_NOMEM;
     }
-    uintptr_t start = ((uintptr_t)nodes->sets_memory + alignment - 1) & ~(uintptr_t)(alignment - 1);
-    nodes->sets = (struct cache_set *)start;
+    bough__node_cache_init(&nodes->bodies, BODY_SETS, BODY_WORDS);
+    bough__node_cache_init(&nodes->places, PLACES_SETS, PLACES_WORDS);
+    bough__node_cache_init(&nodes->refs, REFS_SETS, REFS_WORDS);
     pthread_mutex_init(&nodes->mutex, NULL);
-    for (unsigned i = 0; i < STRIPES; i++)
-        pthread_mutex_init(&nodes->stripes[i], NULL);
     *out = nodes;
     return BOUGH_OK;
 }
@@ -813,14 +750,11 @@ void bough__nodes_close(struct bough__nodes *nodes)
 {
     if (!nodes)
         return;
-    for (unsigned i = 0; i < SETS; i++)
-        for (unsigned way = 0; way < WAYS; way++)
-            free(atomic_load_explicit(&nodes->sets[i].slots[way], memory_order_relaxed));
-    for (unsigned i = 0; i < STRIPES; i++)
-        pthread_mutex_destroy(&nodes->stripes[i]);
+    bough__node_cache_release(&nodes->bodies);
+    bough__node_cache_release(&nodes->places);
+    bough__node_cache_release(&nodes->refs);
     pthread_mutex_destroy(&nodes->mutex);
     free(nodes->known);
-    free(nodes->sets_memory);
     free(nodes->directory);
     free(nodes);
 }

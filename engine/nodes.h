@@ -35,7 +35,10 @@ int bough__nodes_read(struct bough__node *out, struct bough__nodes *nodes, struc
 /* One entry alone, without decoding the node: the hot path of a lookup. index in 0 .. 63. */
 int bough__nodes_read_entry(struct bough__entry *out, struct bough__nodes *nodes, struct bough__node_ref ref,
                             unsigned index);
-/* The same of an inner node, which must be of that level. out_digest may be NULL. */
+/* Layer, frame and sum of an entry alone; birth and digest are 0. The cache holds three times as many of them. */
+int bough__nodes_read_place(struct bough__entry *out, struct bough__nodes *nodes, struct bough__node_ref ref,
+                            unsigned index);
+/* A child of an inner node, which must be of that level. out_digest may be NULL. */
 int bough__nodes_read_child(struct bough__node_ref *out_ref, uint8_t out_digest[BOUGH__DIGEST_SIZE],
                             struct bough__nodes *nodes, struct bough__node_ref ref, unsigned level, unsigned index);
 int bough__node_digest(uint8_t out[BOUGH__DIGEST_SIZE], const struct bough__node *node);

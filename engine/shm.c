@@ -92,13 +92,29 @@ static void name_opener(struct bough__shm *shm)
     }
 }
 
+/* The folder holds nothing that matters between openings, so it may have been lost on the way (a copy without empty
+ * folders, say). */
+static int open_file(struct bough__shm *shm, mode_t mode)
+{
+    int rc = bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    if (rc != BOUGH_NOT_FOUND)
+        return rc;
+    char *folder = bough__strdup(shm->path);
+    if (folder == NULL)
+        return bough__fail_memory();
+    *strrchr(folder, '/') = '\0';
+    bough__os.mkdir(folder, mode | (mode & 0444) >> 2 | S_IWUSR | S_IXUSR);
+    free(folder);
+    return bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+}
+
 /* One try. *out_again: the file vanished or was never finished; open it anew. */
 static int try_open(struct bough__shm *shm, bool *out_first, bool *out_same_boot, bool *out_again, mode_t mode,
                     uint32_t timeout_ms)
 {
     bool linked = false;
     *out_again = false;
-    int rc = bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    int rc = open_file(shm, mode);
     if (rc != BOUGH_OK)
         return rc;
     rc = bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path);

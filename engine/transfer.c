@@ -118,7 +118,8 @@ int bough__store_import(bough_transfer *out, struct bough_store *store, const ch
     struct bough__commit_row commit = {0};
     struct bough__fill fill = {.space = store->space, .catalog = store->catalog, .options = options};
     memset(out, 0, sizeof *out);
-    int rc = take_branch(&import, branch);
+    out->branch = bough__strdup(branch); /* what may fail comes before the row is written */
+    int rc = out->branch ? take_branch(&import, branch) : BOUGH_NOMEM;
     if (rc == BOUGH_OK) {
         fill.base = import.head.tree;
         rc = bough__fill_run(&fill, source);
@@ -136,8 +137,6 @@ int bough__store_import(bough_transfer *out, struct bough_store *store, const ch
         bough__hex(out->root, result->root, sizeof result->root);
         out->size_bytes = source->size_bytes;
         out->changed = is_new;
-        out->branch = bough__strdup(branch);
-        rc = out->branch ? BOUGH_OK : BOUGH_NOMEM;
     }
     bough__commit_row_clear(&commit);
     bough__commit_row_clear(&import.head);

@@ -387,6 +387,35 @@ static int check_branches(struct verify *verify)
     return rc;
 }
 
+/* ---- lost rows ------------------------------------------------------------------------------------------------- */
+
+/* A catalog that lost its newest transactions (a damaged WAL ends early, and SQLite takes that for a crash) looks sound.
+ * But a layer's number is on the disk before its file is, so a file with a number still to come gives it away. The
+ * files are listed first: numbers are handed out meanwhile. */
+static int check_numbers(struct verify *verify)
+{
+    char *path = bough__format("%s/layers", verify->store->space->directory);
+    char *last = NULL, name[BOUGH__FILE_NAME_SIZE];
+    unsigned long newest = 0;
+    struct dirent *entry = NULL;
+    DIR *directory = path ? opendir(path) : NULL;
+    while (directory && (entry = readdir(directory))) {
+        unsigned long number = strtoul(entry->d_name, NULL, 10);
+        if (number > newest && number <= UINT32_MAX)
+            newest = number;
+    }
+    if (directory)
+        closedir(directory);
+    free(path);
+    int rc = bough__catalog_setting_get(&last, verify->store->catalog, "layer");
+    if (rc == BOUGH_OK && last && newest > strtoul(last, NULL, 10)) {
+        bough__file_name(name, BOUGH__LAYER_FILE, (uint32_t)newest);
+        rc = add_finding(verify, name, "the catalog never handed this number out: it has lost its newest rows");
+    }
+    free(last);
+    return rc == BOUGH_CORRUPT ? BOUGH_OK : rc; /* bough__catalog_check has said it */
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static uint64_t bytes_in(const struct verify *verify, const char *folder)
@@ -416,6 +445,8 @@ static int verify_everything(struct verify *verify)
         rc = bough__catalog_commits(verify->store->catalog, add_commit, verify);
     if (rc == BOUGH_CORRUPT)
         rc = verify->out->finding_count ? BOUGH_OK : note_error(verify, rc, "catalog.db");
+    if (rc == BOUGH_OK)
+        rc = check_numbers(verify);
     if (rc == BOUGH_OK)
         rc = check_commits(verify);
     return rc == BOUGH_OK ? check_branches(verify) : rc;

@@ -43,7 +43,7 @@ class Output(support.Case):
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         with open(self.path("out"), "wb") as out:
-            done = self.run_with(["sql", "main~0", "SELECT * FROM users, users"], out, preexec_fn=limit)
+            done = self.run_with(["sql", "main~0", "SELECT a.* FROM users a, users b"], out, preexec_fn=limit)
         self.assertEqual(done.returncode, 7, done.stderr)
 
     def test_a_closed_descriptor_takes_no_output(self):
@@ -60,9 +60,9 @@ class Output(support.Case):
         self.assertTrue(self.json("verify")["ok"])
 
     def test_a_reader_that_went_away(self):
-        done = subprocess.run(f"'{support.BOUGH}' sql main 'SELECT * FROM users, users' | head -n 1", shell=True,
+        done = subprocess.run(f"'{support.BOUGH}' sql main 'SELECT a.* FROM users a, users b, users c' | head -n 1", shell=True,
                               cwd=self.dir, env=self.environment(), capture_output=True)
-        self.assertEqual((done.stdout, done.stderr), (b"1|user 0|1|user 0\n", b""))
+        self.assertEqual((done.stdout, done.stderr), (b"1|user 0\n", b""))
 
     def test_quiet_success_says_nothing_on_stderr(self):
         for words in (["branch", "x"], ["commit"], ["sql", "main", "DELETE FROM users"], ["export", "main", "x.db"],

@@ -124,8 +124,8 @@ class Init(support.Case):
         main = self.branch("main")
         self.check_branch(main)
         self.assertTrue(main["current"])
-        self.assertEqual((main["parent"], main["base"], main["head"], main["dirty"], main["size_bytes"]),
-                         (None, None, document["id"], False, len(before)))
+        self.assertEqual((main["parent"], main["head"], main["dirty"], main["size_bytes"]),
+                         (None, document["id"], False, len(before)))
         self.bough("export", "main", "copy.db")
         self.assertEqual(content(self.path("copy.db")), before)
 
@@ -175,6 +175,13 @@ class Init(support.Case):
             env = {"BOUGH_STORE": f"p{size}.bough"}
             self.bough("sql", "main", "CREATE TABLE t(x)", env=env)
             self.assertEqual(self.sql("main", "PRAGMA page_size", env=env)[0][0]["page_size"], size)
+
+    def test_the_first_write_brings_the_page_size(self):
+        self.bough("init", "--empty", "new.bough")
+        self.sql("main", "PRAGMA page_size = 8192; CREATE TABLE t(x)")
+        self.assertEqual(self.value("main", "PRAGMA page_size"), 8192)
+        self.json("commit")
+        self.assertEqual(self.json("log", "-n", "1")[0]["page_size"], 8192)
 
     def test_a_file_of_0_bytes(self):
         with open(self.path("zero.db"), "wb"):
@@ -323,6 +330,40 @@ class Verify(support.Case):
         self.assertFalse(document["ok"])
         self.assertTrue(document["findings"])
         self.fails(6, "branch")
+
+
+class Damage(support.Case):
+    def setUp(self):
+        super().setUp()
+        self.make_store()
+        self.bough("branch", "other")
+        self.sql("other", "DELETE FROM users WHERE id < 20")
+        files = self.path("shop.bough", "layers")
+        self.layer = max((os.path.join(files, name) for name in os.listdir(files)), key=os.path.getmtime)
+
+    def check_other_branches(self):
+        for words in (["sql", "other", "SELECT * FROM users"], ["branch", "x", "other"], ["export", "other", "x.db"],
+                      ["commit", "other"]):
+            self.fails(6, *words)
+        self.assertEqual(self.value("main", "SELECT count(*) FROM users"), 200)
+        self.assertFalse(self.json("verify", status=6)["ok"])
+        self.assertTrue(self.json("verify", "main")["ok"])
+        self.bough("branch", "fine", "main")
+
+    def test_a_file_behind_a_symlink_is_not_opened(self):
+        os.rename(self.layer, self.path("moved"))
+        os.symlink(self.path("moved"), self.layer)
+        self.check_other_branches()
+
+    def test_a_truncated_file(self):
+        os.truncate(self.layer, 100)
+        self.check_other_branches()
+
+    def test_overwritten_pages(self):
+        with open(self.layer, "r+b") as file:
+            file.seek(8192)
+            file.write(b"noise" * ((os.path.getsize(self.layer) - 8192) // 5))
+        self.check_other_branches()
 
 
 class Usage(support.Case):

@@ -317,6 +317,8 @@ static struct bough__layer *open_layer(struct bough__space *space, const struct 
         owner.head_txn = model->commits[model->commit_count - 1].txn;
     }
     int rc = bough__layer_open(&layer, space, &owner);
+    if (rc == BOUGH_IO) /* the one sync that fails */
+        rc = bough__layer_open(&layer, space, &owner);
     REQUIRE(rc == BOUGH_OK, "%s: %s", bough_code_name(rc), bough_error_message());
     return layer;
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STEPS 260
+#define STEPS 160
 
 struct history {
     struct twin twin;

@@ -142,10 +142,12 @@ static void expect_model(const struct model *model)
         model_digest(digest, model, model_depth(model->blocks), 0);
     ck_assert_mem_eq(digest, model->tree.digest, sizeof digest);
     ck_assert_uint_eq(model->tree.size_bytes, model->size_bytes);
-    struct bough__entry entry;
+    struct bough__entry entry, place;
     for (uint64_t block = 0; block < model->blocks + 130; block++) {
         ASSERT_OK(bough__map_lookup(&entry, nodes, &model->tree, block));
         EXPECT(same_entry(&entry, model_entry(model, block)));
+        ASSERT_OK(bough__map_place(&place, nodes, &model->tree, block));
+        EXPECT(place.layer == entry.layer && place.frame == entry.frame && place.sum == entry.sum);
     }
     expect_walk(model, 0);
     expect_walk(model, model->blocks / 2);

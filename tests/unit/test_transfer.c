@@ -1,17 +1,20 @@
 /* test_transfer.c - bytes in and out: init, import, stream; what is stored, what is left when it fails. */
 #include "codec.h"
 #include "error.h"
+#include "faultos.h"
 #include "harness.h"
 #include "os.h"
 #include "store.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- a source in memory, with holes ---------------------------------------------------------------------------- */
@@ -398,6 +401,131 @@ TEST(a_protected_branch)
     free(path);
 }
 
+/* Writes a page of the branch and commits the transaction, not the branch. */
+static void write_page(bough_store *store, const char *branch, uint64_t block, uint8_t byte, uint32_t page_size)
+{
+    struct bough__branch_row row = {0};
+    struct bough__layer *layer = NULL;
+    struct bough__snapshot snapshot;
+    struct bough__txn *txn = NULL;
+    uint8_t *page = malloc(page_size);
+    memset(page, byte, page_size);
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, branch));
+    ASSERT_OK(bough__branch_layer(&layer, store, &row));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(bough__txn_begin(&txn, &snapshot));
+    ASSERT_OK(bough__txn_write(txn, block, page));
+    ASSERT_OK(bough__txn_commit(txn, BOUGH__LAZY, &(uint64_t){0}));
+    bough__txn_end(txn);
+    bough__snapshot_release(&snapshot);
+    bough__layer_close(layer);
+    bough__branch_row_clear(&row);
+    free(page);
+}
+
+TEST(a_dirty_branch_is_committed_first)
+{
+    struct harness_random random = {14};
+    bough_transfer transfer;
+    bough_commits log;
+    struct memory memory = random_memory(&random, 100 * 1024, 1024), other = random_memory(&random, 80 * 1024, 1024);
+    char *path = place("d.bough");
+    bough_transfer made = init(path, &memory, 1024);
+    bough_store *store = open_store(path);
+    write_page(store, "main", 3, 0x5a, 1024);
+    memset(memory.bytes + 3 * 1024, 0x5a, 1024);
+
+    struct sink sink = {calloc(1, memory.len), 0};
+    ASSERT_OK(bough__store_stream(&transfer, store, "main", sink_write, &sink, NULL));
+    ck_assert_mem_eq(sink.bytes, memory.bytes, memory.len);
+    ck_assert_str_eq(transfer.id, ""); /* no commit */
+    char root[BOUGH_ID_SIZE];
+    strcpy(root, transfer.root);
+    bough_transfer_release(&transfer);
+    free(sink.bytes);
+
+    ASSERT_OK(import(&transfer, store, &other, 1024));
+    bough_transfer_release(&transfer);
+    ASSERT_OK(bough_commit_log(&log, store, "main", 0));
+    ck_assert_uint_eq(log.count, 3);
+    ck_assert(!log.items[0].automatic && log.items[1].automatic && !log.items[2].automatic);
+    ck_assert_str_eq(log.items[1].root, root);
+    ck_assert_str_eq(log.items[2].id, made.id);
+    ck_assert_uint_eq(log.items[0].parent_count, 1);
+    ck_assert_str_eq(log.items[0].parents[0], log.items[1].id);
+    ck_assert_uint_eq(log.items[0].page_size, 1024);
+    check_bytes(store, log.items[1].id, &memory);
+    check_bytes(store, "main", &other);
+    bough_commits_release(&log);
+
+    /* The same bytes as a state that is not committed: that state's commit is the head, and no other is made. */
+    write_page(store, "main", 4, 0x11, 1024);
+    memset(other.bytes + 4 * 1024, 0x11, 1024);
+    ASSERT_OK(import(&transfer, store, &other, 1024));
+    ck_assert(!transfer.changed);
+    bough_transfer_release(&transfer);
+    write_page(store, "main", 5, 0x22, 1024); /* and the branch is as usable as before */
+    memset(other.bytes + 5 * 1024, 0x22, 1024);
+    ASSERT_OK(import(&transfer, store, &memory, 1024));
+    ck_assert(transfer.changed);
+    bough_transfer_release(&transfer);
+    write_page(store, "main", 6, 0x33, 1024);
+    check_sound(store);
+    bough_store_close(store);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(other.bytes);
+    free(path);
+}
+
+TEST(a_branch_that_others_have_open)
+{
+    struct bough__branch_row row = {0};
+    struct bough__layer *layer = NULL;
+    bough_transfer transfer;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    struct memory memory = {(uint8_t *)calloc(1, 4096), 4096, false, 0, 0, 0};
+    int ready[2], stop[2];
+    char *path = place("o.bough"), byte = 0;
+    memory.bytes[0] = 1;
+    bough_transfer made = init(path, &memory, 1024);
+    ck_assert_int_eq(pipe(ready) | pipe(stop), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        bough_store *store = NULL;
+        int rc = bough_store_open(&store, path, NULL);
+        rc = rc ? rc : bough__catalog_branch_by_name(&row, store->catalog, "main");
+        rc = rc ? rc : bough__branch_layer(&layer, store, &row);
+        byte = rc ? 'x' : '.';
+        (void)!write(ready[1], &byte, 1);
+        (void)!read(stop[0], &byte, 1);
+        bough__layer_close(layer);
+        _exit(0);
+    }
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    ck_assert_int_eq(byte, '.');
+    bough_store *store = open_store(path);
+    memory.bytes[0] = 2;
+    options.timeout_ms = 0;
+    struct bough__source source = source_of(&memory, 1024);
+    ASSERT_CODE(BOUGH_BUSY, bough__store_import(&transfer, store, "main", &source, &options));
+    ck_assert_int_eq(write(stop[1], "", 1), 1);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "main"));
+    ASSERT_OK(bough__branch_layer(&layer, store, &row)); /* as a connection of this process would */
+    ASSERT_CODE(BOUGH_BUSY, bough__store_import(&transfer, store, "main", &source, &options));
+    bough__layer_close(layer);
+    ASSERT_OK(bough__store_import(&transfer, store, "main", &source, &options));
+    bough_transfer_release(&transfer);
+    check_bytes(store, "main", &memory);
+    bough_store_close(store);
+    bough__branch_row_clear(&row);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(path);
+}
+
 /* ---- init: whole or not at all --------------------------------------------------------------------------------- */
 
 struct stop {
@@ -519,12 +647,99 @@ TEST(modes)
     }
 }
 
+/* ---- every system call may fail -------------------------------------------------------------------------------- */
+
+static const int errors[FAULTOS_KINDS] = {
+    [FAULTOS_OPEN] = EMFILE, [FAULTOS_READ] = EIO,  [FAULTOS_WRITE] = ENOSPC, [FAULTOS_SHORT_WRITE] = ENOSPC,
+    [FAULTOS_SYNC] = EIO,    [FAULTOS_TRUNCATE] = EIO, [FAULTOS_NAME] = EIO,  [FAULTOS_STAT] = EIO,
+    [FAULTOS_MAP] = ENOMEM,  [FAULTOS_LOCK] = ENOLCK,  [FAULTOS_MEMORY] = ENOMEM};
+
+static void expect_bytes(const char *path, const struct memory *memory)
+{
+    bough_store *store = open_store(path);
+    check_bytes(store, "main", memory);
+    check_sound(store);
+    bough_store_close(store);
+}
+
+TEST(every_failure_of_init)
+{
+    struct harness_random random = {41};
+    struct memory memory = random_memory(&random, 70 * 1024, 1024);
+    char *path = place("x.bough");
+    faultos_install();
+    for (int kind = 0; kind < FAULTOS_KINDS; kind++) {
+        bool was_hit = true;
+        for (uint64_t nth = 1; was_hit; nth += kind == FAULTOS_MEMORY ? 3 : 1) {
+            bough_transfer transfer;
+            struct bough__source source = source_of(&memory, 1024);
+            faultos_fail(kind, nth, errors[kind], false);
+            int rc = bough__store_init(&transfer, path, NULL, &source, NULL);
+            was_hit = faultos_was_hit();
+            faultos_clear();
+            if (rc == BOUGH_OK) {
+                bough_transfer_release(&transfer);
+                expect_bytes(path, &memory);
+                harness_remove_tree(path);
+            } else {
+                ck_assert_msg(was_hit && bough_error_message()[0], "%s", bough_error_message());
+                /* Once the directory has its name, only its name's sync can fail; the store is whole then. */
+                if (access(path, F_OK) == 0) {
+                    expect_bytes(path, &memory);
+                    harness_remove_tree(path);
+                }
+                ck_assert_ptr_null(transfer.path);
+            }
+        }
+    }
+    bough_transfer made = init(path, &memory, 1024); /* sweeps what could not be removed */
+    ck_assert_uint_eq(count_files(harness_directory()), 1);
+    bough_transfer_release(&made);
+    free(memory.bytes);
+    free(path);
+}
+
+TEST(every_failure_of_import)
+{
+    struct harness_random random = {42};
+    struct memory memory = random_memory(&random, 70 * 1024, 1024), other = random_memory(&random, 60 * 1024, 1024);
+    char *path = place("y.bough"), *pristine = place("pristine.bough");
+    bough_transfer made = init(pristine, &memory, 1024);
+    bough_transfer_release(&made);
+    faultos_install();
+    for (int kind = 0; kind < FAULTOS_KINDS; kind++) {
+        bool was_hit = true;
+        for (uint64_t nth = 1; was_hit; nth += kind == FAULTOS_MEMORY ? 3 : 1) {
+            bough_transfer transfer;
+            harness_copy_tree(pristine, path);
+            bough_store *store = open_store(path);
+            faultos_fail(kind, nth, errors[kind], false);
+            int rc = import(&transfer, store, &other, 1024);
+            was_hit = faultos_was_hit();
+            faultos_clear();
+            bough_store_close(store);
+            expect_bytes(path, rc == BOUGH_OK ? &other : &memory);
+            if (rc == BOUGH_OK)
+                bough_transfer_release(&transfer);
+            else
+                ck_assert(was_hit && bough_error_message()[0]);
+            harness_remove_tree(path);
+        }
+    }
+    free(memory.bytes);
+    free(other.bytes);
+    free(path);
+    free(pristine);
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {
         CASE(what_goes_in_comes_out), CASE(an_empty_database), CASE(random_imports), CASE(equal_pages_cost_nothing),
         CASE(equal_bytes_in_other_blocks), CASE(an_import_that_fails_changes_nothing), CASE(a_protected_branch),
-        CASE(interrupted), CASE(a_store_that_exists), CASE(what_a_killed_init_left), CASE(modes),
+        CASE(a_dirty_branch_is_committed_first),
+        CASE(a_branch_that_others_have_open), CASE(interrupted), CASE(a_store_that_exists), CASE(what_a_killed_init_left), CASE(modes), CASE(every_failure_of_init),
+        CASE(every_failure_of_import),
     };
     return harness_run("transfer", cases, COUNT_OF(cases));
 }

@@ -28,8 +28,8 @@ const char *database_log(void)
 
 static char *next_buffer(void)
 {
-    static char buffers[BUFFERS][BUFFER_BYTES];
-    static unsigned next;
+    static _Thread_local char buffers[BUFFERS][BUFFER_BYTES];
+    static _Thread_local unsigned next;
     return buffers[next++ % BUFFERS];
 }
 
