@@ -12,8 +12,9 @@
  *  2. What a slot stands for (files, key, path, fd, bytes) changes only while it is closed, nobody is inside and the
  *     mutex is held. So whoever is inside may read it, and whoever holds the mutex may read it of any slot.
  *  3. Bytes of a window are touched below `known_bytes` alone: what lies beyond the end of the file raises SIGBUS. The
- *     window itself may reach beyond the end; when the file has grown, fstat raises known_bytes. Files shrink only by the
- *     zero-filled tail of a layer, which no map refers to.
+ *     window itself may reach beyond the end; when the file has grown, fstat raises known_bytes. Bough itself shortens
+ *     a file only by the zero-filled tail of a layer, which no map refers to; a program that truncates files of a store
+ *     under a reader kills it, unless the reader does without mappings.
  *  4. Hints are only guesses, since whoever enters a slot compares its key.
  *
  * The windows are replaced by the clock algorithm. When more is read at random than all windows cover, most reads miss;
@@ -418,8 +419,7 @@ int bough__files_read(struct bough__files *files, enum bough__file_kind kind, ui
     if (offset >= OFFSET_LIMIT || len_bytes >= OFFSET_LIMIT - offset) {
         char name[BOUGH__FILE_NAME_SIZE];
         bough__file_name(name, kind, number);
-        return bough__fail(BOUGH_CORRUPT, "%s/%s has no byte %llu", files->directory, name,
-                           (unsigned long long)offset);
+        return bough__fail(BOUGH_CORRUPT, "%s/%s has no byte %llu", files->directory, name, (unsigned long long)offset);
     }
     size_t done = 0;
     while (done < len_bytes) {

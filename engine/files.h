@@ -1,8 +1,9 @@
 /* files.h - reading the store's layer and node files, with bounded descriptors and mappings.
  *
- * One cache for each store that a process has open, shared by its handles and threads. At most 64 descriptors and 256 mappings (I11)
- * in the whole process whatever the depth of a branch; the least recently used goes first. A window in use by a copy is never unmapped (a count keeps it). Reads copy
- * into the caller's buffer, since a check is worth something only on bytes that nobody else can change (I9).
+ * One for each store that a process has open, shared by its handles and threads. At most 64 descriptors and 256
+ * mappings (I11) in the whole process, whatever the depth of a branch; what was not used lately goes first. A window in
+ * use by a copy is never unmapped (a count keeps it). Reads copy into the caller's buffer, since a check is worth
+ * something only on bytes that nobody else can change (I9).
  */
 #ifndef BOUGH_ENGINE_FILES_H
 #define BOUGH_ENGINE_FILES_H
@@ -19,7 +20,8 @@ struct bough__files;
 int bough__files_open(struct bough__files **out, const char *directory);
 void bough__files_close(struct bough__files *files);
 /* Copies len bytes at offset of file (kind, number). use_mapping false reads by pread (PRAGMA mmap_size=0). Errors:
- * BOUGH_CORRUPT when the file is missing, a symlink or shorter than offset + len (naming file and offset), BOUGH_IO. Any thread. */
+ * BOUGH_CORRUPT when the file is missing, a symlink or shorter than offset + len (naming file and offset), BOUGH_IO.
+ * Any thread. */
 int bough__files_read(struct bough__files *files, enum bough__file_kind kind, uint32_t number, uint64_t offset,
                       void *buffer, size_t len_bytes, bool use_mapping);
 /* Forgets the descriptor and mappings of one file (it was deleted). */

@@ -10,10 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SECTOR 512
+#define SECTOR BOUGH__LAYER_HEADER_SIZE
 #define SUM_OFFSET 504
-#define SLOT_A_OFFSET 1024
-#define SLOT_B_OFFSET 4096
 
 static const char identity_magic[16] = "bough layer 1\n";
 
@@ -24,7 +22,7 @@ bool bough__block_size_is_valid(uint64_t block_size)
 
 static uint64_t slot_offset(uint64_t sequence)
 {
-    return sequence & 1 ? SLOT_A_OFFSET : SLOT_B_OFFSET;
+    return sequence & 1 ? BOUGH__LAYER_SLOT_A_OFFSET : BOUGH__LAYER_SLOT_B_OFFSET;
 }
 
 static uint64_t slot_seed(const struct bough__space *space, uint32_t number)
@@ -120,7 +118,7 @@ static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTO
     if (bytes == NULL)
         return bough__fail_memory();
     memcpy(bytes, identity, SECTOR);
-    memcpy(bytes + SLOT_A_OFFSET, slot, SECTOR);
+    memcpy(bytes + BOUGH__LAYER_SLOT_A_OFFSET, slot, SECTOR);
     int rc = bough__os_open(out_fd, path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
     if (rc == BOUGH_OK)
         rc = bough__os_write(*out_fd, bytes, BOUGH__LAYER_FRAMES_OFFSET, 0, path);
@@ -183,14 +181,28 @@ int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identi
     return rc;
 }
 
+int bough__layer_file_read_place(enum bough__slot_state *out_state, struct bough__layer_slot *out, int fd,
+                                 const struct bough__space *space, uint32_t number, enum bough__slot_place place)
+{
+    uint8_t bytes[SECTOR] = {0};
+    size_t got = 0;
+    uint64_t offset = place == BOUGH__SLOT_A ? BOUGH__LAYER_SLOT_A_OFFSET : BOUGH__LAYER_SLOT_B_OFFSET;
+    int rc = bough__os_read_some(&got, fd, bytes, sizeof bytes, offset, space->directory);
+    *out_state = BOUGH__SLOT_DAMAGED;
+    if (rc == BOUGH_OK && bough__is_zero(bytes, sizeof bytes))
+        *out_state = BOUGH__SLOT_EMPTY;
+    else if (rc == BOUGH_OK && got == sizeof bytes && decode_slot(out, bytes, slot_seed(space, number)))
+        *out_state = BOUGH__SLOT_VALID;
+    return rc;
+}
+
 bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation)
 {
-    for (uint64_t i = 0; i < 2; i++) {
-        uint8_t bytes[SECTOR];
-        size_t got = 0;
+    for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
+        enum bough__slot_state state = BOUGH__SLOT_EMPTY;
         struct bough__layer_slot slot = {0};
-        if (bough__os_read_some(&got, fd, bytes, sizeof bytes, slot_offset(i), space->directory) != BOUGH_OK ||
-            got < sizeof bytes || !decode_slot(&slot, bytes, slot_seed(space, number)) || slot.generation != generation)
+        if (bough__layer_file_read_place(&state, &slot, fd, space, number, place) != BOUGH_OK ||
+            state != BOUGH__SLOT_VALID || slot.generation != generation)
             return false;
     }
     return true;
@@ -200,16 +212,14 @@ int bough__layer_file_read_slot(bool *out_found, struct bough__layer_slot *out, 
                                 const struct bough__space *space, uint32_t number, uint64_t generation)
 {
     *out_found = false;
-    for (uint64_t i = 0; i < 2; i++) {
-        uint8_t bytes[SECTOR];
-        size_t got = 0;
+    for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
+        enum bough__slot_state state = BOUGH__SLOT_EMPTY;
         struct bough__layer_slot slot = {0};
-        int rc = bough__os_read_some(&got, fd, bytes, sizeof bytes, slot_offset(i), space->directory);
+        int rc = bough__layer_file_read_place(&state, &slot, fd, space, number, place);
         if (rc != BOUGH_OK)
             return rc;
-        if (got < sizeof bytes || !decode_slot(&slot, bytes, slot_seed(space, number)))
-            continue;
-        if ((generation != 0 && slot.generation != generation) || (*out_found && slot.sequence < out->sequence))
+        if (state != BOUGH__SLOT_VALID || (generation != 0 && slot.generation != generation) ||
+            (*out_found && slot.sequence < out->sequence))
             continue;
         *out = slot;
         *out_found = true;

@@ -45,6 +45,9 @@
 #define BOUGH__LAYER_FRAMES_OFFSET 8192u
 #define BOUGH__LAYER_FIRST_CHUNK_OFFSET 4608u
 #define BOUGH__LAYER_FIRST_CHUNK_SIZE 3584u
+#define BOUGH__LAYER_HEADER_SIZE 512u /* of the identity and of a slot */
+#define BOUGH__LAYER_SLOT_A_OFFSET 1024u
+#define BOUGH__LAYER_SLOT_B_OFFSET 4096u
 #define BOUGH__LAYER_VERSION 1
 /* Locked (shared) by readers who cannot write to the store, and so cannot say in shared memory that they read. */
 #define BOUGH__LAYER_READER_BYTE 0
@@ -81,6 +84,15 @@ int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identi
  * (*out_found false: there is none). */
 int bough__layer_file_read_slot(bool *out_found, struct bough__layer_slot *out, int fd,
                                 const struct bough__space *space, uint32_t number, uint64_t generation);
+/* One of the two places: slot A or slot B, whatever stands in the other. *out counts where the state is VALID. */
+enum bough__slot_state {
+    BOUGH__SLOT_EMPTY, /* zeros: not written yet, or taken back */
+    BOUGH__SLOT_VALID,
+    BOUGH__SLOT_DAMAGED
+};
+enum bough__slot_place { BOUGH__SLOT_A, BOUGH__SLOT_B };
+int bough__layer_file_read_place(enum bough__slot_state *out_state, struct bough__layer_slot *out, int fd,
+                                 const struct bough__space *space, uint32_t number, enum bough__slot_place place);
 /* True when both slots are valid and of that generation, so that losing either loses nothing. */
 bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation);
 /* Writes the slot into its place (chosen by the sequence); not synced. */

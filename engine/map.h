@@ -64,9 +64,10 @@ int bough__map_lookup(struct bough__entry *out, struct bough__nodes *nodes, cons
 int bough__map_place(struct bough__entry *out, struct bough__nodes *nodes, const struct bough__tree *tree,
                      uint64_t block);
 
-/* Builds the tree that has `changes` (ascending by block, no block twice, all below the new end) on top of old. Blocks at or beyond
- * keep_blocks in the old tree count as zero (what was cut off never comes back). The depth follows size_bytes. Nodes
- * go through the appender and are durable only after bough__appender_sync. Where no entry differs, nodes are shared.
+/* Builds the tree that has `changes` (ascending by block, no block twice, all below the new end) on top of old. Blocks
+ * at or beyond keep_blocks in the old tree count as zero (what was cut off never comes back). The depth follows
+ * size_bytes. Nodes go through the appender and are durable only after bough__appender_sync. Where no entry differs,
+ * nodes are shared. BOUGH_USAGE: more than 2^32 blocks, an impossible block size, changes out of order.
  * A change whose digest is that of the old entry is none: the old entry stays, place included (equal content in the
  * same block is stored once), and the frame that the change names is not referred to. Whoever frees frames asks the new
  * tree which one it has. block_size must equal old->block_size unless keep_blocks is 0. The caller gives a short last
@@ -75,9 +76,9 @@ int bough__map_fold(struct bough__tree *out, struct bough__nodes *nodes, struct 
                     const struct bough__tree *old, const struct bough__change *changes, size_t count,
                     uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size);
 
-/* Calls back for every block whose digest differs, ascending; a block beyond one tree's end gives the zero entry on that side
- * (so trailing zero pages of a longer tree make no call). The block sizes must be equal. A result other than 0 of the
- * callback stops and is returned. Skips equal subtrees. */
+/* Calls back for every block whose digest differs, ascending; a block beyond one tree's end gives the zero entry on
+ * that side (so trailing zero pages of a longer tree make no call). The block sizes must be equal. A result other than 0
+ * of the callback stops and is returned. Skips equal subtrees. */
 typedef int bough__map_diff_callback(void *context, uint64_t block, const struct bough__entry *a,
                                      const struct bough__entry *b);
 int bough__map_diff(struct bough__nodes *nodes, const struct bough__tree *a, const struct bough__tree *b,
@@ -88,9 +89,11 @@ typedef int bough__map_walk_callback(void *context, uint64_t block, const struct
 int bough__map_walk(struct bough__nodes *nodes, const struct bough__tree *tree, uint64_t first,
                     bough__map_walk_callback *callback, void *context);
 
-/* For verify: re-hashes every node below the top (SHA-256 against the parent's digest, XXH3, structure), and calls back
- * for every entry that is no zero page and for every damaged node (entry NULL, what/where say it); goes on after damage. visited lets the
- * caller skip nodes it has seen in another tree: called for each node before it is read, returns true to skip. */
+/* For verify: re-hashes every node from the top on (SHA-256 against the parent's digest, XXH3, structure), and calls
+ * back for every entry that is no zero page and for every damaged node (what and where say it); goes on after damage.
+ * visited (may be NULL) lets the caller skip what it has seen in another tree: called for each node before it is read,
+ * returns true to skip everything below it. The node's own digest is compared all the same, since this parent's idea
+ * of it is another. */
 struct bough__map_check {
     void *context;
     bool (*visited)(void *context, struct bough__node_ref ref);

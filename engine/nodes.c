@@ -36,13 +36,13 @@
  *
  * Appending
  *  - Who holds the lock on byte 0 of a file appends to it. A file that is empty, or has no valid header and no cell
- *    beyond it, is new: its holder syncs the directory first and writes the header then. So a valid header means that the
- *    file's name is durable. A file with cells and no valid header is left alone.
+ *    beyond it, is new: its holder syncs the directory first and writes the header then. So a valid header means that
+ *    the file's name is durable. A file with cells and no valid header is left alone.
  *  - Cells are appended at the file's size, rounded up. What a killed or failed appender left there is referred to
  *    by nothing. The process remembers the next index of each file as well, so that an index that was handed out is
  *    never handed out for another node, though the first was never written.
- *  - After a failed write or sync the appender is dead, and this process appends to the file no more: the page cache may
- *    show cells that the disk does not have.
+ *  - After a failed write the appender is dead. After a failed sync this process appends to the file no more, either: the
+ *    page cache may show cells that the disk does not have.
  *  - The numbers are found by trying 1, 2, 3 and so on. A node file is therefore never removed, and its number never
  *    used again; what nothing refers to can be punched out of it.
  *
@@ -487,7 +487,18 @@ static bool file_header_is_valid(const uint8_t cell[BOUGH__NODE_SIZE], const str
            bough__get32(cell + 28) == number && bough__get64(cell + 32) == nodes->store_key;
 }
 
-/* Looks whether the locked file can be appended to, and makes a new one usable. *out_next: where; CELL_LIMIT: not here. */
+int bough__nodes_check_header(struct bough__nodes *nodes, uint32_t number)
+{
+    uint8_t cell[BOUGH__NODE_SIZE];
+    int rc = bough__files_read(nodes->files, BOUGH__NODE_FILE, number, 0, cell, sizeof cell, true);
+    if (rc == BOUGH_OK && !file_header_is_valid(cell, nodes, number))
+        rc = bough__fail(BOUGH_CORRUPT, "%s/%u.nodes: the header is damaged, or newer than this program",
+                         nodes->directory, number);
+    return rc;
+}
+
+/* Looks whether the locked file can be appended to, and makes a new one usable. *out_next: where; CELL_LIMIT: it
+ * cannot. */
 static int prepare_file(uint32_t *out_next, struct bough__nodes *nodes, int fd, uint32_t number, const char *path)
 {
     uint8_t cell[BOUGH__NODE_SIZE];
@@ -569,24 +580,16 @@ static int take_file(struct bough__appender *appender)
 
 /* ---- appending ------------------------------------------------------------------------------------------------- */
 
-/* The error stands; nothing that was added since the last sync counts, and neither does what is added later. */
-static int die(struct bough__appender *appender, int rc)
-{
-    appender->is_dead = true;
-    pthread_mutex_lock(&appender->nodes->mutex);
-    note_next_index(appender->nodes, appender->file, CELL_LIMIT);
-    pthread_mutex_unlock(&appender->nodes->mutex);
-    return rc;
-}
-
 static int write_buffer(struct bough__appender *appender)
 {
     if (appender->buffered == 0)
         return BOUGH_OK;
     int rc = bough__os_write(appender->fd, appender->buffer, (size_t)appender->buffered * BOUGH__NODE_SIZE,
                              (uint64_t)appender->first_index * BOUGH__NODE_SIZE, appender->path);
-    if (rc != BOUGH_OK)
-        return die(appender, rc);
+    if (rc != BOUGH_OK) {
+        appender->is_dead = true;
+        return rc;
+    }
     pthread_mutex_lock(&appender->nodes->mutex);
     appender->first_index += appender->buffered;
     appender->buffered = 0;
@@ -608,8 +611,13 @@ int bough__appender_sync(struct bough__appender *appender)
     if (rc != BOUGH_OK || !appender->is_unsynced)
         return rc;
     rc = bough__os_sync(appender->fd, appender->path);
-    if (rc != BOUGH_OK)
-        return die(appender, rc);
+    if (rc != BOUGH_OK) {
+        appender->is_dead = true;
+        pthread_mutex_lock(&appender->nodes->mutex);
+        note_next_index(appender->nodes, appender->file, CELL_LIMIT);
+        pthread_mutex_unlock(&appender->nodes->mutex);
+        return rc;
+    }
     appender->is_unsynced = false;
     return BOUGH_OK;
 }

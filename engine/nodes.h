@@ -42,6 +42,8 @@ int bough__nodes_read_place(struct bough__entry *out, struct bough__nodes *nodes
 int bough__nodes_read_child(struct bough__node_ref *out_ref, uint8_t out_digest[BOUGH__DIGEST_SIZE],
                             struct bough__nodes *nodes, struct bough__node_ref ref, unsigned level, unsigned index);
 int bough__node_digest(uint8_t out[BOUGH__DIGEST_SIZE], const struct bough__node *node);
+/* Checks the header of a node file, which reading a node does not. BOUGH_CORRUPT names the file. */
+int bough__nodes_check_header(struct bough__nodes *nodes, uint32_t number);
 /* Re-reads from the file past the cache, for verify. */
 int bough__nodes_read_uncached(struct bough__node *out, struct bough__nodes *nodes, struct bough__node_ref ref);
 

@@ -139,6 +139,8 @@ static int try_open(struct bough__shm *shm, bool *out_first, bool *out_same_boot
         else if (rc == BOUGH_OK && shm->map != NULL && shm->map->magic != SHM_MAGIC)
             rc = bough__fail(BOUGH_IO, "%s: in use by another version of bough", shm->path);
     }
+    if (rc == BOUGH_FULL && *out_first)
+        bough__os.unlink(shm->path); /* locked by us and of no use to anybody */
     if (rc != BOUGH_OK || *out_again) {
         if (shm->map != NULL)
             bough__os.munmap(shm->map, SHM_SIZE);
@@ -148,14 +150,15 @@ static int try_open(struct bough__shm *shm, bool *out_first, bool *out_same_boot
     return rc;
 }
 
-/* Without permission to write, nobody can be told that we read; the state at opening is what we see. */
-static int open_private(struct bough__shm *shm)
+/* Nobody can be told that we read; the state at opening is what we see. */
+static int open_private(struct bough__shm *shm, int code)
 {
     void *map = bough__os.mmap(NULL, SHM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         return bough__fail_errno("map memory for", shm->path);
     shm->map = map;
     shm->is_private = true;
+    shm->private_code = code;
     return BOUGH_OK;
 }
 
@@ -172,9 +175,9 @@ int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot
         bool again = false;
         errno = 0;
         rc = try_open(out, out_first, out_same_boot, &again, mode, timeout_ms);
-        if (rc == BOUGH_IO && (errno == EACCES || errno == EROFS || errno == EPERM)) {
+        if (rc == BOUGH_FULL || (rc == BOUGH_IO && (errno == EACCES || errno == EROFS || errno == EPERM))) {
             *out_first = true;
-            rc = open_private(out);
+            rc = open_private(out, rc);
         }
         if (!again)
             break;
@@ -186,6 +189,32 @@ int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot
     } else if (!*out_first) {
         name_opener(out);
     }
+    return rc;
+}
+
+int bough__shm_look(struct bough__shm *out, const char *directory, uint32_t number)
+{
+    uint64_t size = 0;
+    *out = (struct bough__shm){.fd = -1, .opener = -1};
+    out->path = bough__format("%s/run/%u.shm", directory, number);
+    if (out->path == NULL)
+        return bough__fail_memory();
+    int rc = bough__os_open(&out->fd, out->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_size(&size, out->fd, out->path);
+    if (rc == BOUGH_OK && size < SHM_SIZE)
+        rc = bough__fail(BOUGH_CORRUPT, "%s: %llu bytes are too few", out->path, (unsigned long long)size);
+    if (rc == BOUGH_OK) {
+        void *map = bough__os.mmap(NULL, SHM_SIZE, PROT_READ, MAP_SHARED, out->fd, 0);
+        if (map == MAP_FAILED)
+            rc = bough__fail_errno("map", out->path);
+        else
+            out->map = map;
+    }
+    if (rc == BOUGH_OK && atomic_load(&out->map->magic) != SHM_MAGIC)
+        rc = bough__fail(BOUGH_CORRUPT, "%s: was never finished, or is of another version of bough", out->path);
+    if (rc != BOUGH_OK)
+        bough__shm_close(out, false);
     return rc;
 }
 
@@ -267,10 +296,16 @@ uint64_t bough__shm_newest(const struct bough__shm *shm)
 
 /* ---- locks ---- */
 
+static int refuse_private(const struct bough__shm *shm)
+{
+    return bough__fail(shm->private_code, "%s: %s", shm->path,
+                       shm->private_code == BOUGH_FULL ? "no room on the disk" : "no permission to write to the store");
+}
+
 int bough__shm_lock_writer(struct bough__shm *shm)
 {
     if (shm->is_private)
-        return bough__fail(BOUGH_IO, "%s: no permission to write to the store", shm->path);
+        return refuse_private(shm);
     return bough__os_lock(shm->fd, LOCK_WRITER, BOUGH__EXCLUSIVE, shm->path);
 }
 
@@ -287,7 +322,7 @@ bool bough__shm_writer_is_in(struct bough__shm *shm)
 int bough__shm_seize(struct bough__shm *shm)
 {
     if (shm->is_private)
-        return bough__fail(BOUGH_IO, "%s: no permission to write to the store", shm->path);
+        return refuse_private(shm);
     return bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path);
 }
 

@@ -18,7 +18,7 @@ import unittest
 
 BOUGH = os.environ["BOUGH"]
 BOUGH_SO = os.environ["BOUGH_SO"]
-ROUNDS = int(os.environ.get("BOUGH_KILL_ROUNDS", "25"))
+ROUNDS = int(os.environ.get("BOUGH_KILL_ROUNDS", "10"))
 SEED = int(os.environ.get("BOUGH_TEST_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
 
 

@@ -320,7 +320,7 @@ TEST(random_histories)
     open_nodes();
     enum { KEPT = 4 };
     struct model kept[KEPT] = {{0}};
-    uint64_t seed = harness_number("BOUGH_TEST_SEED", 11), turns = harness_number("BOUGH_TEST_TURNS", 150);
+    uint64_t seed = harness_number("BOUGH_TEST_SEED", 11), turns = harness_number("BOUGH_TEST_TURNS", 100);
     struct harness_random random = {seed};
     struct bough__change *changes = calloc(20000, sizeof *changes);
     for (uint64_t turn = 0; turn < turns; turn++) {

@@ -592,12 +592,19 @@ TEST(a_full_disk)
     ASSERT_CODE(BOUGH_FULL, bough__appender_sync(appender));
     ASSERT_CODE(BOUGH_IO, bough__appender_sync(appender));
     bough__appender_end(appender);
-    ASSERT_CODE(BOUGH_FULL, bough__appender_begin(&appender, store.nodes)); /* the header of the next file */
-    ck_assert_ptr_null(appender);
+    struct bough__appender *other = NULL;
+    ASSERT_OK(bough__appender_begin(&appender, store.nodes));
+    ASSERT_CODE(BOUGH_FULL, bough__appender_begin(&other, store.nodes)); /* the header of the next file */
+    ck_assert_ptr_null(other);
     fail_write = 0;
-    struct bough__node_ref next = add_one(&store, 1, 3);
+    struct bough__node_ref next = add(appender, 1, 3);
+    ck_assert_uint_eq(next.file, 1);
+    ASSERT_OK(bough__appender_sync(appender));
+    bough__appender_end(appender);
     expect_node(store.nodes, old, 1, 1);
     expect_node(store.nodes, next, 1, 3);
+    struct bough__node_ref last = add_one(&store, 1, 4);
+    expect_node(store.nodes, last, 1, 4);
     close_store(&store);
 }
 

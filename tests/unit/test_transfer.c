@@ -614,6 +614,12 @@ TEST(what_a_killed_init_left)
     close(fd);
     bough_transfer_release(&made);
     free(memory.bytes);
+    free(path);
+    free(alive);
+    free(dead);
+    free(other);
+    free(inside);
+    free(file);
 }
 
 TEST(modes)

@@ -48,7 +48,10 @@ static bool copy_file(const char *from, const char *to)
 /* A path in the test's folder that stays (harness_path's buffers are used again). */
 static const char *place(const char *name)
 {
-    return strdup(harness_path(name));
+    static char *kept[512];
+    static size_t count;
+    ck_assert_uint_lt(count, COUNT_OF(kept));
+    return kept[count++] = strdup(harness_path(name));
 }
 
 static const char *with(const char *path, const char *suffix)
