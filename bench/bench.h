@@ -59,6 +59,10 @@ char *bench_format(const char *format, ...) __attribute__((format(printf, 1, 2))
 /* The same for a path below bench->directory. */
 char *bench_path(const struct bench *bench, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double bench_now(void); /* seconds, monotonic */
+/* Seconds for work that computes: bench_now(), or with --cpu this process's processor time, which other programs on
+ * the machine disturb less (and which leaves out waiting for the disk). */
+double bench_clock(void);
+extern bool bench_clock_is_cpu;
 /* Deterministic, well mixed: the n-th number of a fixed sequence. */
 uint64_t bench_mix(uint64_t n);
 /* Runs a program with stdout thrown away and waits for it. Returns its exit status, 127 when it cannot be run. */

@@ -29,13 +29,13 @@ static double time_selects(sqlite3 *db, unsigned count, uint64_t seed)
 {
     uint64_t orders = (uint64_t)bench_query_int(db, "SELECT max(id) FROM orders");
     sqlite3_stmt *select = bench_prepare(db, "SELECT note FROM orders WHERE id = ?");
-    double begin = bench_now();
+    double begin = bench_clock();
     for (unsigned i = 0; i < count; i++) {
         sqlite3_bind_int64(select, 1, (sqlite3_int64)(bench_mix(seed + i) % orders) + 1);
         bench_check_sql(db, sqlite3_step(select), "select");
         sqlite3_reset(select);
     }
-    double seconds = bench_now() - begin;
+    double seconds = bench_clock() - begin;
     sqlite3_finalize(select);
     return seconds;
 }

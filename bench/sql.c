@@ -102,9 +102,9 @@ static void sample_step(char works[STEP_COUNT][64], enum step step, sqlite3 *db,
                         const struct bench *bench)
 {
     bench_pages_read(db);
-    double begin = bench_now();
+    double begin = bench_clock();
     run_step(step, db, bench);
-    double seconds = bench_now() - begin;
+    double seconds = bench_clock() - begin;
     bench_sample(works[step], bench_variant_names[variant], BENCH_SECONDS, seconds);
     if (variant == BOUGH_AT_FULL)
         bench_sample(works[step], "(pages read)", BENCH_COUNT, bench_pages_read(db));
@@ -213,9 +213,9 @@ void bench_workload(const struct bench *bench)
             uint64_t hash = 0;
             sqlite3 *db = fresh_database(bench, store, variant, round, &path);
             bench_pages_read(db);
-            double begin = bench_now();
+            double begin = bench_clock();
             bench_check_sql(db, workload_run(&hash, db, bench->workload_scale, NULL, NULL), "workload");
-            bench_sample(work, bench_variant_names[variant], BENCH_SECONDS, bench_now() - begin);
+            bench_sample(work, bench_variant_names[variant], BENCH_SECONDS, bench_clock() - begin);
             if (variant == BOUGH_AT_FULL)
                 bench_sample(work, "(pages read)", BENCH_COUNT, bench_pages_read(db));
             bench_close(db);
@@ -253,11 +253,11 @@ void bench_big(const struct bench *bench)
             unsigned at = (turn + round) % 3;
             const char *name = bench_variant_names[variants[at]];
             bench_pages_read(databases[at]);
-            double begin = bench_now();
+            double begin = bench_clock();
             bench_query_int(databases[at], "SELECT sum(length(note)) FROM orders");
-            double middle = bench_now(), pages = bench_pages_read(databases[at]);
+            double middle = bench_clock(), pages = bench_pages_read(databases[at]);
             point_selects(databases[at], "SELECT note FROM orders WHERE id = ?", orders, bench->selects);
-            double end = bench_now();
+            double end = bench_clock();
             if (round == 0) /* the first fills the page cache */
                 continue;
             bench_sample(scan, name, BENCH_SECONDS, middle - begin);

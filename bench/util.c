@@ -82,6 +82,17 @@ double bench_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+bool bench_clock_is_cpu;
+
+double bench_clock(void)
+{
+    struct timespec now;
+    if (!bench_clock_is_cpu)
+        return bench_now();
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
 uint64_t bench_mix(uint64_t n)
 {
     uint64_t z = (n + 1) * UINT64_C(0x9e3779b97f4a7c15);

@@ -27,7 +27,7 @@ struct bough__branch_row {
     uint8_t head[BOUGH__DIGEST_SIZE];
     uint32_t layer;             /* number reserved for its layer; the file is made by the first write */
     uint64_t head_txn;          /* transaction of the layer that head sealed; 0: head came from elsewhere */
-    uint64_t node_bytes;        /* nodes written by commits of this branch */
+    uint64_t node_bytes;        /* nodes written by commits of this branch, and nodes and layers of its imports */
     bool is_protected;
     int64_t created_at_ms, expires_at_ms;
 };

@@ -113,13 +113,14 @@ static int compare_ids(const void *a, const void *b)
 /* The order that the layers are locked in and that is_victim searches. */
 static void sort(struct victims *victims)
 {
-    qsort(victims->items, victims->count, sizeof *victims->items, compare_ids);
+    if (victims->count)
+        qsort(victims->items, victims->count, sizeof *victims->items, compare_ids);
 }
 
 static bool is_victim(const struct victims *victims, int64_t id)
 {
     struct victim key = {.row = {.id = id}};
-    return bsearch(&key, victims->items, victims->count, sizeof key, compare_ids) != NULL;
+    return victims->count && bsearch(&key, victims->items, victims->count, sizeof key, compare_ids) != NULL;
 }
 
 static int refuse_stranger(void *context, const struct bough__branch_row *child)

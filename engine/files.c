@@ -85,8 +85,36 @@ _Static_assert(WINDOW_COUNT <= 256 && DESCRIPTOR_COUNT <= 256, "hints are bytes"
 static struct pool the_pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static pthread_once_t the_pool_once = PTHREAD_ONCE_INIT;
 
+/* fork(): the child has the pool as it is, descriptors and mappings included, but none of the threads that may have
+ * been inside a slot or have held the mutex. */
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&the_pool.mutex);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&the_pool.mutex);
+}
+
+static void slot_empty_out(struct slot *slot)
+{
+    atomic_store_explicit(&slot->users, slot->files ? 0 : CLOSED, memory_order_relaxed);
+}
+
+static void after_fork_in_child(void)
+{
+    for (unsigned i = 0; i < DESCRIPTOR_COUNT; i++)
+        slot_empty_out(&the_pool.descriptors[i].slot);
+    for (unsigned i = 0; i < WINDOW_COUNT; i++)
+        slot_empty_out(&the_pool.windows[i].slot);
+    pthread_mutex_unlock(&the_pool.mutex);
+}
+
 static void prepare_pool(void)
 {
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     for (unsigned i = 0; i < DESCRIPTOR_COUNT; i++) {
         atomic_init(&the_pool.descriptors[i].slot.users, CLOSED);
         the_pool.descriptors[i].fd = -1;

@@ -1,8 +1,8 @@
 /* fill.c - from a source's bytes to frames in a new layer and a page map.
  *
  * The layer that takes the pages belongs to no branch: it has frames and no log. Its number is reserved when the first
- * page needs it, so that importing equal bytes writes nothing at all. Until the caller's catalog row refers to the tree,
- * the layer and the nodes are garbage that nothing refers to; a crash leaves just that.
+ * page needs it, so that importing equal bytes writes nothing at all. Until the caller's catalog row refers to the
+ * tree, the layer and the nodes are garbage that nothing refers to; a crash leaves just that.
  */
 #include "fill.h"
 
@@ -22,8 +22,8 @@ struct run {
     struct bough__fill *fill;
     uint64_t size_bytes, block_count, next_block;
     uint32_t block_size;
-    bool has_base;   /* the base has pages in blocks of the same size */
-    bool is_probe;   /* stop at the first difference, store nothing */
+    bool has_base; /* the base has pages in blocks of the same size */
+    bool is_probe; /* stop at the first difference, store nothing */
     uint64_t keep_blocks;
     struct bough__tree tree;
     struct bough__appender *appender;
@@ -160,7 +160,8 @@ static int take_all(struct run *run, struct bough__source *source)
         rc = take_piece(run, piece);
         uint64_t done = run->next_block * run->block_size;
         if (rc == BOUGH_OK)
-            rc = bough__report_progress(run->fill->options, done < run->size_bytes ? done : run->size_bytes, run->size_bytes);
+            rc = bough__report_progress(run->fill->options, done < run->size_bytes ? done : run->size_bytes,
+                                        run->size_bytes);
     }
     if (rc == BOUGH_OK)
         rc = take_gap(run, run->block_count);
@@ -222,8 +223,8 @@ static int store_all(struct run *run, struct bough__source *source)
     if (!run->changes)
         return BOUGH_NOMEM;
     int rc = take_all(run, source);
-    if (rc == BOUGH_OK && (run->count || run->tree.size_bytes != run->size_bytes ||
-                           run->tree.block_size != run->block_size))
+    if (rc == BOUGH_OK &&
+        (run->count || run->tree.size_bytes != run->size_bytes || run->tree.block_size != run->block_size))
         rc = fold_changes(run);
     if (rc == BOUGH_OK)
         rc = count_removed(run);

@@ -21,12 +21,12 @@
 #define MAIN_BRANCH "main"
 
 struct nursery {
-    char *parent;  /* absolute */
-    char *name;    /* of the store in it */
-    char *store;   /* parent/name */
-    char *prefix;  /* of the names of temporary directories */
-    char *path;    /* the temporary directory; NULL: none now */
-    int fd;        /* of it, with the flock */
+    char *parent; /* absolute */
+    char *name;   /* of the store in it */
+    char *store;  /* parent/name */
+    char *prefix; /* of the names of temporary directories */
+    char *path;   /* the temporary directory; NULL: none now */
+    int fd;       /* of it, with the flock */
     mode_t mode, directory_mode;
 };
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_SIZE 4
+#define RING_SIZE   4
 #define PIECE_BYTES (1u << 20) /* a multiple of every block size */
 
 struct bough__intake {
@@ -28,8 +28,8 @@ struct bough__intake {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     uint64_t produced, consumed;
-    bool is_lent;  /* the writer holds piece `consumed` */
-    bool is_over;  /* the reader has ended, with rc and error */
+    bool is_lent; /* the writer holds piece `consumed` */
+    bool is_over; /* the reader has ended, with rc and error */
     bool must_stop;
     int rc;
     struct bough__error_state error;

@@ -289,6 +289,17 @@ static int settle_after_death(struct bough__layer *layer)
     return rc;
 }
 
+/* Who has no part in shared memory may read a log while its writer starts a new one over it. BOUGH_BUSY: that happened. */
+static int check_generation(struct bough__layer *layer, uint64_t generation)
+{
+    bool found = false;
+    struct bough__layer_slot now = {0};
+    int rc = bough__layer_file_read_slot(&found, &now, layer->fd, layer->space, layer->number, 0);
+    if (rc == BOUGH_OK && (!found || now.generation != generation))
+        rc = bough__fail(BOUGH_BUSY, "%s: is being written to", layer->path);
+    return rc;
+}
+
 static int recover_file(struct bough__layer *layer, bool same_boot)
 {
     bool found = false;
@@ -325,6 +336,8 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
         rc = settle_after_death(layer);
     if (rc == BOUGH_OK)
         rc = take_free_extents(layer, &slot, overlay);
+    if (rc == BOUGH_OK && layer->shm.is_private)
+        rc = check_generation(layer, slot.generation);
     if (rc != BOUGH_OK)
         goto done;
     bough__shm_raise_durable(&layer->shm, durable);
@@ -344,10 +357,15 @@ done:
 
 static int recover(struct bough__layer *layer, bool same_boot)
 {
+    int tries = 0;
     int rc = bough__layer_open_file(layer);
     bough__shm_raise_hold(&layer->shm, layer->head_txn);
-    if (rc == BOUGH_OK)
-        return recover_file(layer, same_boot);
+    if (rc == BOUGH_OK) {
+        do
+            rc = recover_file(layer, same_boot);
+        while (rc == BOUGH_BUSY && layer->shm.is_private && tries++ < 100);
+        return rc;
+    }
     if (rc != BOUGH_NOT_FOUND)
         return rc;
     if (layer->head_txn != 0)

@@ -77,8 +77,8 @@ int bough__map_fold(struct bough__tree *out, struct bough__nodes *nodes, struct 
                     uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size);
 
 /* Calls back for every block whose digest differs, ascending; a block beyond one tree's end gives the zero entry on
- * that side (so trailing zero pages of a longer tree make no call). The block sizes must be equal. A result other than 0
- * of the callback stops and is returned. Skips equal subtrees. */
+ * that side (so trailing zero pages of a longer tree make no call). The block sizes must be equal. A result other than
+ * 0 of the callback stops and is returned. Skips equal subtrees. */
 typedef int bough__map_diff_callback(void *context, uint64_t block, const struct bough__entry *a,
                                      const struct bough__entry *b);
 int bough__map_diff(struct bough__nodes *nodes, const struct bough__tree *a, const struct bough__tree *b,

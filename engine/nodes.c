@@ -41,8 +41,8 @@
  *  - Cells are appended at the file's size, rounded up. What a killed or failed appender left there is referred to
  *    by nothing. The process remembers the next index of each file as well, so that an index that was handed out is
  *    never handed out for another node, though the first was never written.
- *  - After a failed write the appender is dead. After a failed sync this process appends to the file no more, either: the
- *    page cache may show cells that the disk does not have.
+ *  - After a failed write the appender is dead. After a failed sync this process appends to the file no more, either:
+ *    the page cache may show cells that the disk does not have.
  *  - The numbers are found by trying 1, 2, 3 and so on. A node file is therefore never removed, and its number never
  *    used again; what nothing refers to can be punched out of it.
  *

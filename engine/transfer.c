@@ -155,7 +155,7 @@ struct stream {
     const bough_options *options;
     int (*write)(void *context, uint64_t offset, const void *bytes, size_t len_bytes);
     void *context;
-    uint8_t *run;         /* blocks that follow each other, not yet written */
+    uint8_t *run; /* blocks that follow each other, not yet written */
     uint64_t first_block;
     size_t block_count;
 };
@@ -179,8 +179,8 @@ static int stream_block(void *context, uint64_t block, const struct bough__entry
     int rc = BOUGH_OK;
     (void)a;
     (void)b;
-    if (stream->block_count && (block != stream->first_block + stream->block_count ||
-                                (stream->block_count + 1) * block_size > RUN_BYTES))
+    if (stream->block_count &&
+        (block != stream->first_block + stream->block_count || (stream->block_count + 1) * block_size > RUN_BYTES))
         rc = write_run(stream);
     if (rc != BOUGH_OK)
         return rc;

@@ -4,8 +4,8 @@
  * node and the pages below it are read once whatever the number of commits. (The map's check still compares a node's
  * digest with what each further parent says.) Verification goes on after damage; a finding names the place.
  *
- * A branch that is written to meanwhile is checked as of its newest transaction when its turn comes; one that is deleted
- * meanwhile is left out.
+ * A branch that is written to meanwhile is checked as of its newest transaction when its turn comes; one that is
+ * deleted meanwhile is left out.
  */
 #include "error.h"
 #include "fill.h"
@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 /* A layer that is gone gives one finding for each page; nobody reads a million. */
-#define FINDINGS_MAX 1000
+#define FINDINGS_MAX   1000
 #define BLOCK_SIZE_MAX 65536
 /* Bytes between two calls of the progress callback. */
 #define PROGRESS_STEP (4u << 20)
@@ -53,8 +53,8 @@ struct verify {
     uint64_t total_bytes, reported_bytes;
     struct node_file *node_files;
     size_t node_file_count;
-    struct bits layers;           /* whose identity was looked at */
-    struct bits bad_layers;       /* missing or of another identity: said once, pages skipped */
+    struct bits layers;     /* whose identity was looked at */
+    struct bits bad_layers; /* missing or of another identity: said once, pages skipped */
     struct state *states;
     size_t state_count, state_capacity;
     struct bough__map_check check;
@@ -389,7 +389,7 @@ static int check_branches(struct verify *verify)
 
 /* ---- lost rows ------------------------------------------------------------------------------------------------- */
 
-/* A catalog that lost its newest transactions (a damaged WAL ends early, and SQLite takes that for a crash) looks sound.
+/* A catalog that lost its newest transactions looks sound: SQLite takes a damaged WAL for one that a crash cut off.
  * But a layer's number is on the disk before its file is, so a file with a number still to come gives it away. The
  * files are listed first: numbers are handed out meanwhile. */
 static int check_numbers(struct verify *verify)

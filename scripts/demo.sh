@@ -23,7 +23,14 @@ say()
 
 run()
 {
-    printf '$ %s\n' "$*"
+    printf '$'
+    for word in "$@"; do
+        case $word in
+            *[!A-Za-z0-9_./~=-]*) printf " '%s'" "$word" ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n'
     "$@"
 }
 
@@ -114,6 +121,11 @@ cmp shop.db base.db || fail "main differs from shop.db"
 [ "$before" = "$(sha256sum <shop.db)" ] || fail "shop.db changed"
 echo "identical"
 
+say "premium is the one: seal its state as a commit and name it."
+run bough commit premium -m "premium users"
+run bough tag v2 premium
+run bough log premium
+
 say "A branch of a branch: a risky second migration on top of premium, which goes wrong."
 run bough branch premium-risky premium
 run bough sql premium-risky "DELETE FROM users WHERE is_premium = 0"
@@ -124,10 +136,7 @@ say "Rolling back is dropping it. premium never noticed."
 run bough delete premium-risky
 run bough sql premium "SELECT count(*) AS users FROM users" --table
 
-say "premium won: name it, and clean up the whole tree."
-run bough commit premium -m "premium users"
-run bough tag v2 premium
-run bough log premium
+say "Cleaning up the whole tree. A tag keeps what it names."
 run bough verify
 run bough delete main -r
 run bough branch

@@ -20,9 +20,9 @@
  *     checkpoint while we read. finish() notices (the -shm has users, or the database's or WAL's stat or the WAL's
  *     header changed); the caller starts over and then takes way 3.
  *
- * One danger is POSIX's own: closing any descriptor of a file drops all POSIX locks that the process holds on it. If this
- * process has the same database open through SQLite, closing ours would strip SQLite of its locks. Such descriptors are
- * parked and closed later (see bough__close_or_park).
+ * One danger is POSIX's own: closing any descriptor of a file drops all POSIX locks that the process holds on it. If
+ * this process has the same database open through SQLite, closing ours would strip SQLite of its locks. Such
+ * descriptors are parked and closed later (see bough__close_or_park).
  */
 #include "capture.h"
 
@@ -40,20 +40,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PENDING_BYTE 0x40000000u
+#define PENDING_BYTE  0x40000000u
 #define RESERVED_BYTE (PENDING_BYTE + 1)
-#define SHARED_BYTE (PENDING_BYTE + 2)
+#define SHARED_BYTE   (PENDING_BYTE + 2)
 
 /* The -shm: two copies of the header of the WAL index (native byte order), then what checkpoints and readers share. */
-#define SHM_HEADER_SIZE 48
+#define SHM_HEADER_SIZE     48
 #define SHM_BACKFILL_OFFSET 96
-#define SHM_MARKS_OFFSET 100
-#define SHM_READ_SIZE 120
-#define SHM_SLOT_COUNT 5
-#define SHM_SLOT_BYTE 123 /* lock byte of slot 0; the slots follow each other */
-#define SHM_DEAD_MAN_BYTE 128
+#define SHM_MARKS_OFFSET    100
+#define SHM_READ_SIZE       120
+#define SHM_SLOT_COUNT      5
+#define SHM_SLOT_BYTE       123 /* lock byte of slot 0; the slots follow each other */
+#define SHM_DEAD_MAN_BYTE   128
 
-#define HEADER_SIZE 100
+#define HEADER_SIZE     100
 #define EMPTY_PAGE_SIZE 4096
 
 struct capture {
@@ -386,8 +386,8 @@ static int read_base(const struct capture *capture, uint64_t offset, uint8_t *bu
     return rc;
 }
 
-static int apply_patches(const struct bough__replay *replay, int fd, const char *path, uint64_t offset,
-                         uint8_t *buffer, size_t len_bytes)
+static int apply_patches(const struct bough__replay *replay, int fd, const char *path, uint64_t offset, uint8_t *buffer,
+                         size_t len_bytes)
 {
     uint64_t end = offset + len_bytes;
     int rc = BOUGH_OK;

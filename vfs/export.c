@@ -31,12 +31,12 @@
 #define LINKS_MAX 40
 
 struct target {
-    char *path;         /* absolute; no symlinks in it, nor is it one */
+    char *path; /* absolute; no symlinks in it, nor is it one */
     char *directory;
-    char *temporary;    /* the file's present name; NULL: it has none */
+    char *temporary; /* the file's present name; NULL: it has none */
     bool exists;
-    struct stat info;   /* of what exists */
-    int fd;             /* of the new file */
+    struct stat info;    /* of what exists */
+    int fd;              /* of the new file */
     uint8_t versions[2]; /* bytes 18 and 19 of the new file */
 };
 
@@ -253,8 +253,8 @@ static int check_openers(const struct target *target)
     int rc = bough__os_open(&fd, target->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
     if (rc == BOUGH_OK)
         rc = bough__os_read_some(&len, fd, versions, sizeof versions, 18, target->path);
-    if (rc == BOUGH_OK && (versions[0] == 2 || versions[1] == 2 || target->versions[0] == 2 ||
-                           target->versions[1] == 2)) {
+    if (rc == BOUGH_OK &&
+        (versions[0] == 2 || versions[1] == 2 || target->versions[0] == 2 || target->versions[1] == 2)) {
         if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0)
             (void)fcntl(fd, F_SETLEASE, F_UNLCK);
         else if (errno == EAGAIN)

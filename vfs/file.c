@@ -591,23 +591,32 @@ struct bough__file *bough__file_of(sqlite3_file *handle)
 }
 
 /* Fills layer, the first pin and what may be done with the file. */
-static int open_target(struct bough__file *file, bough_store *store, const char *ref, bool is_fixed)
+static int open_target_once(struct bough__file *file, bough_store *store, const char *ref)
 {
     struct bough__target target;
     int rc = bough__target_resolve(&target, store, ref);
     if (rc != BOUGH_OK)
         return rc;
-    bough__space_retain(store->space);
-    file->space = store->space;
-    if (is_fixed || !target.has_branch) {
+    if (file->is_fixed || !target.has_branch) {
         rc = bough__target_pin(&file->snapshots[0], &file->layer, store, &target);
-        file->is_pinned = rc == BOUGH_OK;
-        file->is_fixed = file->is_readonly = true;
+        if (rc == BOUGH_OK)
+            file->is_pinned = file->is_fixed = file->is_readonly = true;
     } else {
         rc = bough__branch_layer(&file->layer, store, &target.branch);
         file->is_readonly = file->is_readonly || target.branch.is_protected;
     }
     bough__target_clear(&target);
+    return rc;
+}
+
+/* BOUGH_BUSY and BOUGH_GONE: the branch was replaced or deleted after its row was read, so that another look helps. */
+static int open_target(struct bough__file *file, bough_store *store, const char *ref)
+{
+    int rc = BOUGH_BUSY;
+    bough__space_retain(store->space);
+    file->space = store->space;
+    for (int tries = 0; tries < 10 && (rc == BOUGH_BUSY || rc == BOUGH_GONE); tries++)
+        rc = open_target_once(file, store, ref);
     return rc;
 }
 
@@ -628,7 +637,7 @@ static int open_file(struct bough__file *file, const char *path, const struct bo
     if (rc == BOUGH_OK)
         rc = bough__branch_path_store(&store, path, parts);
     if (rc == BOUGH_OK)
-        rc = open_target(file, store, ref ? ref : parts->name, file->is_fixed);
+        rc = open_target(file, store, ref ? ref : parts->name);
     bough_store_close(store);
     if (rc != BOUGH_OK)
         return rc;

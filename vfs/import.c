@@ -88,8 +88,8 @@ static int make_image(struct image *out, uint32_t page_size)
         result = bough__fail(rc == SQLITE_NOMEM ? BOUGH_NOMEM : BOUGH_SQL, "cannot make an empty database: %s",
                              db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
     else if (len != (sqlite3_int64)page_size)
-        result = bough__fail(BOUGH_SQL, "SQLite made an empty database of %lld bytes, not %u", (long long)len,
-                             page_size);
+        result =
+            bough__fail(BOUGH_SQL, "SQLite made an empty database of %lld bytes, not %u", (long long)len, page_size);
     sqlite3_close(db);
     return result;
 }

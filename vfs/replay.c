@@ -38,7 +38,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PENDING_BYTE 0x40000000u
+#define PENDING_BYTE  0x40000000u
 #define PAGE_SIZE_MIN 512u
 #define PAGE_SIZE_MAX 65536u
 
@@ -119,7 +119,7 @@ static const uint8_t journal_magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x6
 #define JOURNAL_HEADER_SIZE 28
 /* Sector size that SQLite assumes before it has read the first header. */
 #define FIRST_SECTOR_SIZE 512u
-#define SECTOR_SIZE_MAX 65536u
+#define SECTOR_SIZE_MAX   65536u
 
 struct journal {
     int fd;
@@ -183,8 +183,10 @@ static int read_header(bool *out, struct journal *journal)
         uint32_t sector_size = big32(header + 20);
         journal->page_size = big32(header + 24);
         if (journal->page_size == 0)
-            return bough__fail(BOUGH_CORRUPT, "%s is a journal of SQLite before 3.4, which says no page size; let "
-                               "SQLite roll it back first", journal->path);
+            return bough__fail(BOUGH_CORRUPT,
+                               "%s is a journal of SQLite before 3.4, which says no page size; let "
+                               "SQLite roll it back first",
+                               journal->path);
         if (!is_page_size(journal->page_size) || sector_size < 32 || sector_size > SECTOR_SIZE_MAX ||
             (sector_size & (sector_size - 1)) != 0)
             return BOUGH_OK;
@@ -303,8 +305,8 @@ int bough__replay_journal(struct bough__replay *out, int fd, const char *path, u
 
 /* ---- WAL ------------------------------------------------------------------------------------------------------- */
 
-#define WAL_MAGIC 0x377f0682u
-#define WAL_VERSION 3007000u
+#define WAL_MAGIC         0x377f0682u
+#define WAL_VERSION       3007000u
 #define FRAME_HEADER_SIZE 24
 
 struct wal {

@@ -445,6 +445,6 @@ static void live(struct life *life)
 
 int main(void)
 {
-    static const struct story story = {"crash-layer", sizeof(struct model), LIVES, live};
-    return lives_run(&story, 1, 400);
+    static const struct story story = {"crash-layer", sizeof(struct model), LIVES, true, live};
+    return lives_run(&story, 1, 120);
 }

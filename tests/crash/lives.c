@@ -10,6 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* In shared memory, before the story's own. */
+struct fate {
+    bool syncs_fail;
+    uint64_t boot;
+    bool power_was_lost;
+};
+
 void lives_fail(const char *file, int line, const char *condition, const char *format, ...)
 {
     va_list arguments;
@@ -41,7 +48,7 @@ void lives_draw_fate(struct life *life, uint64_t steps)
     static const unsigned masks[] = {SIMDISK_ANY, SIMDISK_ANY, SIMDISK_SYNC, SIMDISK_WRITE, SIMDISK_NAME};
     unsigned mask = masks[harness_below(random, COUNT_OF(masks))];
     uint64_t nth = 1 + harness_below(random, mask == SIMDISK_ANY ? steps : steps / 4 + 1), seed = harness_next(random);
-    if (harness_below(random, 8) == 0) {
+    if (life->fate->syncs_fail && harness_below(random, 8) == 0) {
         uint64_t failing = 1 + harness_below(random, steps / 4 + 1);
         simdisk_fail_sync_at(failing, harness_next(random));
         lives_trace(life, "sync %llu will fail", (unsigned long long)failing);
@@ -57,12 +64,6 @@ void lives_draw_fate(struct life *life, uint64_t steps)
         simdisk_crash_at(mask, nth, SIMDISK_RANDOM, seed);
     }
 }
-
-/* In shared memory, before the story's own. */
-struct fate {
-    uint64_t boot;
-    bool power_was_lost;
-};
 
 void lives_settled(struct life *life)
 {
@@ -85,6 +86,7 @@ static _Noreturn void one_life(const struct teller *teller, uint64_t number, int
     bool is_lost = last_status == SIMDISK_EXIT;
     if (number == 0) {
         fate->boot = 1;
+        fate->syncs_fail = teller->story->syncs_fail;
         simdisk_install(teller->directory, fate->boot);
     } else if (!is_lost && harness_below(&life.random, 2)) {
         is_lost = true;
@@ -130,9 +132,11 @@ static bool tell(struct teller *teller)
 static bool tell_seed(const struct story *story, uint64_t seed)
 {
     struct teller teller = {.story = story, .seed = seed};
+    /* The disk is simulated, so memory will do for the real one. */
     const char *base = getenv("TMPDIR");
-    snprintf(teller.directory, sizeof teller.directory, "%s/bough-%s-XXXXXX", base && base[0] ? base : "/tmp",
-             story->name);
+    if (!base || !base[0])
+        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(teller.directory, sizeof teller.directory, "%s/bough-%s-XXXXXX", base, story->name);
     if (!mkdtemp(teller.directory)) {
         perror(teller.directory);
         return false;

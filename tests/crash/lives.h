@@ -22,6 +22,7 @@ struct story {
     const char *name;
     size_t shared_size;
     unsigned lives;
+    bool syncs_fail; /* now and then one sync does */
     /* Returns when the life ends in peace; else the simulated disk ends it. */
     void (*live)(struct life *life);
 };

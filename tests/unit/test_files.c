@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define WINDOW ((uint64_t)64 << 20)
@@ -441,6 +442,53 @@ TEST(threads_read_while_files_are_forgotten)
     ck_assert_uint_eq(open_descriptors(), 0);
 }
 
+/* ThreadSanitizer takes the threads that stayed in the parent for threads of the child. */
+#if defined(__SANITIZE_THREAD__)
+#define HAS_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HAS_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef HAS_THREAD_SANITIZER
+
+static int child_reads_and_forgets(void)
+{
+    for (uint32_t number = 1; number <= SHARED_FILES; number++) {
+        uint32_t found = 0;
+        if (bough__files_read(shared, BOUGH__LAYER_FILE, number, 0, &found, sizeof found, true) != BOUGH_OK ||
+            found != number)
+            return 1;
+        bough__files_forget(shared, BOUGH__LAYER_FILE, number);
+    }
+    bough__files_close(shared);
+    return open_descriptors() == 0 && mapped_windows() == 0 ? 0 : 2;
+}
+
+TEST(a_child_of_a_busy_process_reads)
+{
+    shared = open_files();
+    for (uint32_t number = 1; number <= SHARED_FILES; number++)
+        write_number(number);
+    pthread_t readers[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&readers[i], NULL, read_many, (void *)(i + 1)), 0);
+    for (int i = 0; i < 20; i++) {
+        pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0)
+            _exit(child_reads_and_forgets());
+        int status = -1;
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_int_eq(status, 0);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(readers[i], NULL);
+    ck_assert_int_eq(atomic_load(&failures), 0);
+    bough__files_close(shared);
+}
+#endif
+
 int main(void)
 {
     static const struct harness_case cases[] = {
@@ -459,6 +507,9 @@ int main(void)
         CASE(an_input_error_is_one),
         CASE(no_memory),
         CASE(threads_read_while_files_are_forgotten),
+#ifndef HAS_THREAD_SANITIZER
+        CASE(a_child_of_a_busy_process_reads),
+#endif
     };
     return harness_run("files", cases, COUNT_OF(cases));
 }

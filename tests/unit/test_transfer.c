@@ -8,11 +8,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,8 +22,8 @@
 struct memory {
     uint8_t *bytes;
     size_t len;
-    bool has_holes;     /* tells where its zeros are, in steps of 1000 bytes */
-    uint64_t fail_at;   /* reads that touch this byte fail; 0: none */
+    bool has_holes;   /* tells where its zeros are, in steps of 1000 bytes */
+    uint64_t fail_at; /* reads that touch this byte fail; 0: none */
     int finish_code;
     uint64_t read_bytes;
 };
@@ -624,8 +624,9 @@ TEST(what_a_killed_init_left)
 
 TEST(modes)
 {
-    static const struct { mode_t file, layer, directory; } cases[] = {
-        {0600, 0600, 0700}, {0640, 0640, 0750}, {0444, 0644, 0755}, {0666, 0666, 0777}};
+    static const struct {
+        mode_t file, layer, directory;
+    } cases[] = {{0600, 0600, 0700}, {0640, 0640, 0750}, {0444, 0644, 0755}, {0666, 0666, 0777}};
     umask(0);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char name[40];
@@ -656,8 +657,8 @@ TEST(modes)
 /* ---- every system call may fail -------------------------------------------------------------------------------- */
 
 static const int errors[FAULTOS_KINDS] = {
-    [FAULTOS_OPEN] = EMFILE, [FAULTOS_READ] = EIO,  [FAULTOS_WRITE] = ENOSPC, [FAULTOS_SHORT_WRITE] = ENOSPC,
-    [FAULTOS_SYNC] = EIO,    [FAULTOS_TRUNCATE] = EIO, [FAULTOS_NAME] = EIO,  [FAULTOS_STAT] = EIO,
+    [FAULTOS_OPEN] = EMFILE, [FAULTOS_READ] = EIO,     [FAULTOS_WRITE] = ENOSPC, [FAULTOS_SHORT_WRITE] = ENOSPC,
+    [FAULTOS_SYNC] = EIO,    [FAULTOS_TRUNCATE] = EIO, [FAULTOS_NAME] = EIO,     [FAULTOS_STAT] = EIO,
     [FAULTOS_MAP] = ENOMEM,  [FAULTOS_LOCK] = ENOLCK,  [FAULTOS_MEMORY] = ENOMEM};
 
 static void expect_bytes(const char *path, const struct memory *memory)
@@ -674,7 +675,7 @@ TEST(every_failure_of_init)
     struct memory memory = random_memory(&random, 70 * 1024, 1024);
     char *path = place("x.bough");
     faultos_install();
-    for (int kind = 0; kind < FAULTOS_KINDS; kind++) {
+    for (enum faultos_kind kind = 0; kind < FAULTOS_KINDS; kind++) {
         bool was_hit = true;
         for (uint64_t nth = 1; was_hit; nth += kind == FAULTOS_MEMORY ? 3 : 1) {
             bough_transfer transfer;
@@ -713,7 +714,7 @@ TEST(every_failure_of_import)
     bough_transfer made = init(pristine, &memory, 1024);
     bough_transfer_release(&made);
     faultos_install();
-    for (int kind = 0; kind < FAULTOS_KINDS; kind++) {
+    for (enum faultos_kind kind = 0; kind < FAULTOS_KINDS; kind++) {
         bool was_hit = true;
         for (uint64_t nth = 1; was_hit; nth += kind == FAULTOS_MEMORY ? 3 : 1) {
             bough_transfer transfer;
@@ -741,10 +742,20 @@ TEST(every_failure_of_import)
 int main(void)
 {
     const struct harness_case cases[] = {
-        CASE(what_goes_in_comes_out), CASE(an_empty_database), CASE(random_imports), CASE(equal_pages_cost_nothing),
-        CASE(equal_bytes_in_other_blocks), CASE(an_import_that_fails_changes_nothing), CASE(a_protected_branch),
+        CASE(what_goes_in_comes_out),
+        CASE(an_empty_database),
+        CASE(random_imports),
+        CASE(equal_pages_cost_nothing),
+        CASE(equal_bytes_in_other_blocks),
+        CASE(an_import_that_fails_changes_nothing),
+        CASE(a_protected_branch),
         CASE(a_dirty_branch_is_committed_first),
-        CASE(a_branch_that_others_have_open), CASE(interrupted), CASE(a_store_that_exists), CASE(what_a_killed_init_left), CASE(modes), CASE(every_failure_of_init),
+        CASE(a_branch_that_others_have_open),
+        CASE(interrupted),
+        CASE(a_store_that_exists),
+        CASE(what_a_killed_init_left),
+        CASE(modes),
+        CASE(every_failure_of_init),
         CASE(every_failure_of_import),
     };
     return harness_run("transfer", cases, COUNT_OF(cases));

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE_SIZE 1024
+#define PAGE_SIZE  1024
 #define PAGE_COUNT 300
 
 /* ---- a store with two branches, one of them written to ---------------------------------------------------------- */
@@ -391,10 +391,18 @@ TEST(usage_of_a_damaged_branch)
 int main(void)
 {
     const struct harness_case cases[] = {
-        CASE(a_sound_store), CASE(a_bit_in_a_page), CASE(every_damaged_page_is_named),
-        CASE(a_page_written_since_the_last_commit), CASE(a_bit_in_a_node), CASE(files_that_are_gone_or_cut),
-        CASE(a_layer_that_its_branch_cannot_open), CASE(the_catalog), CASE(a_forged_page), CASE(interrupted),
-        CASE(what_branches_take), CASE(usage_of_a_damaged_branch),
+        CASE(a_sound_store),
+        CASE(a_bit_in_a_page),
+        CASE(every_damaged_page_is_named),
+        CASE(a_page_written_since_the_last_commit),
+        CASE(a_bit_in_a_node),
+        CASE(files_that_are_gone_or_cut),
+        CASE(a_layer_that_its_branch_cannot_open),
+        CASE(the_catalog),
+        CASE(a_forged_page),
+        CASE(interrupted),
+        CASE(what_branches_take),
+        CASE(usage_of_a_damaged_branch),
     };
     return harness_run("verify", cases, COUNT_OF(cases));
 }

@@ -11,7 +11,7 @@ struct peer {
 
 /* Opens (and makes) the database by the system's VFS in a process of its own. */
 void peer_start(struct peer *out, const char *path);
-/* SQLite's result code of running the SQL there. A statement "HOLD ..." is stepped once and kept open until "LET GO". */
+/* SQLite's result code of running the SQL there. "HOLD ..." is stepped once and kept open until "LET GO". */
 int peer_run(struct peer *peer, const char *sql);
 /* The same, and it must succeed. */
 void peer_must(struct peer *peer, const char *sql);

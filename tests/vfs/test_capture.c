@@ -48,7 +48,7 @@ static bool copy_file(const char *from, const char *to)
 /* A path in the test's folder that stays (harness_path's buffers are used again). */
 static const char *place(const char *name)
 {
-    static char *kept[512];
+    static char *kept[4096];
     static size_t count;
     ck_assert_uint_lt(count, COUNT_OF(kept));
     return kept[count++] = strdup(harness_path(name));
@@ -651,7 +651,8 @@ static const char *const changes[] = {
     "UPDATE t SET b=hex(randomblob(90))",
     "INSERT INTO t SELECT a+10000, hex(randomblob(150)) FROM t",
     "DELETE FROM t WHERE a>200; UPDATE t SET b=hex(randomblob(90))",
-    "UPDATE t SET b=hex(randomblob(90)) WHERE a%2; UPDATE t SET b=hex(randomblob(90)); CREATE TABLE u AS SELECT * FROM t",
+    "UPDATE t SET b=hex(randomblob(90)) WHERE a%2; UPDATE t SET b=hex(randomblob(90)); CREATE TABLE u AS SELECT * FROM "
+    "t",
 };
 
 static void check_is_hot(const char *path)
@@ -831,13 +832,30 @@ TEST(this_process_keeps_its_locks)
 int main(void)
 {
     const struct harness_case cases[] = {
-        CASE(every_page_size), CASE(wal_header_without_a_wal), CASE(an_empty_file), CASE(odd_sizes),
-        CASE(foreign_bytes), CASE(what_is_no_file), CASE(without_permission), CASE(through_symlinks),
-        CASE(holes_are_skipped), CASE(a_wal_that_nobody_has_open), CASE(a_stale_shm_beside_the_wal),
-        CASE(a_wal_that_starts_over), CASE(damaged_ends_of_a_wal), CASE(a_wal_from_a_big_endian_machine),
-        CASE(live_wal_users), CASE(live_users_go_on), CASE(a_user_was_killed), CASE(a_quiet_wal_wakes_up),
-        CASE(hot_journals), CASE(the_first_transaction_of_all), CASE(damaged_hot_journals),
-        CASE(journals_that_are_not_hot), CASE(a_super_journal), CASE(a_live_writer_waits),
+        CASE(every_page_size),
+        CASE(wal_header_without_a_wal),
+        CASE(an_empty_file),
+        CASE(odd_sizes),
+        CASE(foreign_bytes),
+        CASE(what_is_no_file),
+        CASE(without_permission),
+        CASE(through_symlinks),
+        CASE(holes_are_skipped),
+        CASE(a_wal_that_nobody_has_open),
+        CASE(a_stale_shm_beside_the_wal),
+        CASE(a_wal_that_starts_over),
+        CASE(damaged_ends_of_a_wal),
+        CASE(a_wal_from_a_big_endian_machine),
+        CASE(live_wal_users),
+        CASE(live_users_go_on),
+        CASE(a_user_was_killed),
+        CASE(a_quiet_wal_wakes_up),
+        CASE(hot_journals),
+        CASE(the_first_transaction_of_all),
+        CASE(damaged_hot_journals),
+        CASE(journals_that_are_not_hot),
+        CASE(a_super_journal),
+        CASE(a_live_writer_waits),
         CASE(this_process_keeps_its_locks),
     };
     return harness_run("capture", cases, COUNT_OF(cases));

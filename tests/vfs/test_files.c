@@ -5,11 +5,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- helpers --------------------------------------------------------------------------------------------------- */
@@ -135,8 +137,13 @@ static int export_to(bough_store *store, const char *file, bool force)
 TEST(names_of_stores)
 {
     static const char *const names[][2] = {
-        {"shop.db", "shop.bough"},       {"shop.sqlite", "shop.bough"}, {"plain", "plain.bough"}, {".hidden", ".hidden.bough"},
-        {"two.parts.db", "two.parts.bough"}, {"dot.", "dot.bough"},     {"some space.db", "some space.bough"},
+        {"shop.db", "shop.bough"},
+        {"shop.sqlite", "shop.bough"},
+        {"plain", "plain.bough"},
+        {".hidden", ".hidden.bough"},
+        {"two.parts.db", "two.parts.bough"},
+        {"dot.", "dot.bough"},
+        {"some space.db", "some space.bough"},
     };
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         bough_transfer transfer;
@@ -144,7 +151,8 @@ TEST(names_of_stores)
         char *directory = realpath(harness_directory(), NULL);
         ASSERT_OK(bough_store_init(&transfer, file, NULL, NULL));
         ck_assert_str_eq(transfer.path, with(directory, with("/", names[i][1])));
-        ck_assert_int_eq(bough_store_init(&transfer, file, NULL, NULL), BOUGH_REFUSED);
+        bough_transfer again;
+        ASSERT_CODE(BOUGH_REFUSED, bough_store_init(&again, file, NULL, NULL));
         bough_transfer_release(&transfer);
         harness_remove_tree(with(directory, with("/", names[i][1])));
         free(directory);
@@ -268,8 +276,10 @@ TEST(init_of_foreign_bytes_leaves_nothing)
 {
     static const char *const left[] = {"text.db"};
     bough_transfer transfer;
-    harness_write_file(harness_path("text.db"), "This is a text, and long enough to be taken for a header of a"
-                       " database by someone who does not look at it closely", 113);
+    harness_write_file(harness_path("text.db"),
+                       "This is a text, and long enough to be taken for a header of a"
+                       " database by someone who does not look at it closely",
+                       113);
     ASSERT_CODE(BOUGH_CORRUPT, bough_store_init(&transfer, harness_path("text.db"), NULL, NULL));
     check_folder(left, COUNT_OF(left));
 }
@@ -444,6 +454,112 @@ TEST(interrupted)
     bough_store_close(store);
 }
 
+/* ---- SIGKILL ---------------------------------------------------------------------------------------------------- */
+
+enum victim { VICTIM_INIT, VICTIM_IMPORT, VICTIM_EXPORT };
+
+static void work(enum victim victim, const char *file, const char *other, const char *store_path, const char *out)
+{
+    bough_transfer transfer;
+    bough_store *store = NULL;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    options.force = true;
+    if (victim == VICTIM_INIT)
+        _exit(bough_store_init(&transfer, file, store_path, NULL) != 0);
+    for (int i = 0; bough_store_open(&store, store_path, NULL) == BOUGH_OK; i++) {
+        if (victim == VICTIM_IMPORT)
+            (void)bough_import(&transfer, store, "main", i % 2 ? file : other, NULL);
+        else
+            (void)bough_export(&transfer, store, "main", out, &options);
+        bough_store_close(store);
+    }
+    _exit(1);
+}
+
+/* Lets a process do it for a random while and kills it. */
+static void kill_in_the_middle(enum victim victim, const char *file, const char *other, const char *store_path,
+                               const char *out, uint64_t after_us)
+{
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        work(victim, file, other, store_path, out);
+    usleep((useconds_t)after_us);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+static bool is_same(const char *path, const char *other)
+{
+    size_t len = 0, other_len = 0;
+    uint8_t *bytes = harness_read_file(path, &len), *other_bytes = harness_read_file(other, &other_len);
+    bool same = len == other_len && memcmp(bytes, other_bytes, len) == 0;
+    free(bytes);
+    free(other_bytes);
+    return same;
+}
+
+static void check_store(const char *store_path)
+{
+    bough_store *store = NULL;
+    bough_verification verification;
+    ASSERT_OK(bough_store_open(&store, store_path, NULL));
+    ASSERT_OK(bough_verify(&verification, store, NULL, NULL));
+    if (!verification.ok)
+        ck_abort_msg("%s: %s", verification.findings[0].where, verification.findings[0].what);
+    bough_verification_release(&verification);
+    bough_store_close(store);
+}
+
+static const char *make_large(const char *name, int seed)
+{
+    char sql[300];
+    const char *path = place(name);
+    sqlite3 *db = open_db(path);
+    snprintf(sql, sizeof sql,
+             "CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<30)"
+             " INSERT INTO t SELECT %d || hex(randomblob(50000)) FROM n",
+             seed);
+    run(db, sql);
+    sqlite3_close(db);
+    return path;
+}
+
+TEST(killed_at_any_moment)
+{
+    struct harness_random random = {harness_number("BOUGH_SEED", 77)};
+    uint64_t rounds = harness_number("BOUGH_ROUNDS", 12);
+    const char *file = make_large("shop.db", 1), *other = make_large("other.db", 2), *out = place("out.db");
+    const char *store_path = place("shop.bough"), *check = place("check.db");
+    for (uint64_t i = 0; i < rounds; i++) {
+        kill_in_the_middle(VICTIM_INIT, file, other, store_path, out, harness_below(&random, 60000));
+        if (exists(store_path)) {
+            check_store(store_path);
+            harness_remove_tree(store_path);
+        }
+    }
+    static const char *const left[] = {"shop.db", "other.db", "shop.bough"};
+    bough_store *store = init_and_open(file);
+    check_folder(left, COUNT_OF(left)); /* and sweeps what the killed ones left */
+    bough_store_close(store);
+    for (uint64_t i = 0; i < rounds; i++) {
+        kill_in_the_middle(VICTIM_IMPORT, file, other, store_path, out, harness_below(&random, 60000));
+        check_store(store_path);
+        ASSERT_OK(bough_store_open(&store, store_path, NULL));
+        unlink(check);
+        ASSERT_OK(export_to(store, check, false));
+        ck_assert(is_same(check, file) || is_same(check, other));
+        bough_store_close(store);
+    }
+    harness_write_file(out, "", 0);
+    for (uint64_t i = 0; i < rounds; i++) {
+        kill_in_the_middle(VICTIM_EXPORT, file, other, store_path, out, harness_below(&random, 60000));
+        size_t len = 1;
+        free(harness_read_file(out, &len));
+        ck_assert(len == 0 || is_same(out, check)); /* the old file or the new one */
+    }
+}
+
 /* A hundred gigabytes of holes come in and go out in moments, and stay holes. */
 TEST(a_sparse_database)
 {
@@ -474,10 +590,21 @@ TEST(a_sparse_database)
 int main(void)
 {
     const struct harness_case cases[] = {
-        CASE(names_of_stores), CASE(beside_the_target_of_a_link), CASE(round_trips), CASE(a_live_wal_database),
-        CASE(init_empty), CASE(init_of_foreign_bytes_leaves_nothing), CASE(never_overwrites_unasked),
-        CASE(force_replaces), CASE(onto_a_live_rollback_database), CASE(onto_a_live_wal_database),
-        CASE(onto_a_hot_journal), CASE(stale_files_beside_a_new_name), CASE(interrupted), CASE(a_sparse_database),
+        CASE(names_of_stores),
+        CASE(beside_the_target_of_a_link),
+        CASE(round_trips),
+        CASE(a_live_wal_database),
+        CASE(init_empty),
+        CASE(init_of_foreign_bytes_leaves_nothing),
+        CASE(never_overwrites_unasked),
+        CASE(force_replaces),
+        CASE(onto_a_live_rollback_database),
+        CASE(onto_a_live_wal_database),
+        CASE(onto_a_hot_journal),
+        CASE(stale_files_beside_a_new_name),
+        CASE(interrupted),
+        CASE(a_sparse_database),
+        CASE(killed_at_any_moment),
     };
     return harness_run("files", cases, COUNT_OF(cases));
 }

@@ -1,0 +1,270 @@
+/* test_drop.c - deleting branches: what refuses, what goes, and what stays for those who still need it. */
+#include "fixture.h"
+
+#include "os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int drop(bough_store *store, const char *names, bool recursive, bool force)
+{
+    char copy[256], *list[16], *rest = copy;
+    size_t count = 0;
+    bough_branches dropped;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    options.recursive = recursive;
+    options.force = force;
+    options.timeout_ms = 200;
+    snprintf(copy, sizeof copy, "%s", names);
+    while ((list[count] = strtok_r(rest, " ", &rest)))
+        count++;
+    int rc = bough_branch_delete(&dropped, store, (const char *const *)list, count, &options);
+    ck_assert(rc == BOUGH_OK || dropped.count == 0);
+    bough_branches_release(&dropped);
+    return rc;
+}
+
+/* main <- a <- b <- c, a <- d */
+static bough_store *family(void)
+{
+    bough_store *store = fixture_store(3);
+    fixture_fork(store, "a", "main");
+    fixture_fork(store, "b", "a");
+    fixture_fork(store, "c", "b");
+    fixture_fork(store, "d", "a");
+    return store;
+}
+
+static uint32_t layer_of(bough_store *store, const char *branch)
+{
+    struct bough__branch_row row;
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, branch));
+    uint32_t layer = row.layer;
+    bough__branch_row_clear(&row);
+    return layer;
+}
+
+static bool has_layer_file(bough_store *store, uint32_t layer)
+{
+    bool absent = false;
+    ASSERT_OK(bough__layer_is_absent(&absent, store->space, layer));
+    return !absent;
+}
+
+TEST(children_keep_their_parent)
+{
+    bough_store *store = family();
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "a", false, false));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "children"));
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "a", false, true)); /* force is about those who have it open */
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "c a b", false, false));
+    ck_assert_uint_eq(fixture_count(store), 5);
+    ASSERT_OK(drop(store, "c", false, false));
+    ASSERT_OK(drop(store, "b d a", false, false)); /* children that are named go with it, in any order */
+    ck_assert_uint_eq(fixture_count(store), 1);
+    ASSERT_CODE(BOUGH_NOT_FOUND, drop(store, "a", false, false));
+    ASSERT_CODE(BOUGH_NOT_FOUND, drop(store, "main nothing", false, false));
+    ck_assert(fixture_has(store, "main"));
+    ASSERT_OK(drop(store, "main main", false, false)); /* the last one, named twice */
+    ck_assert_uint_eq(fixture_count(store), 0);
+    bough_store_close(store);
+}
+
+TEST(recursive)
+{
+    bough_store *store = family();
+    bough_branches dropped;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    const char *names[] = {"b", "a"};
+    options.recursive = true;
+    fixture_write(store, "c", 0, 9);
+    ASSERT_OK(bough_branch_delete(&dropped, store, names, 2, &options));
+    ck_assert_uint_eq(dropped.count, 4);
+    ck_assert_str_eq(dropped.items[0].name, "b");
+    ck_assert_str_eq(dropped.items[0].parent, "a");
+    ck_assert_str_eq(dropped.items[1].name, "a");
+    for (size_t i = 2; i < 4; i++)
+        ck_assert(dropped.items[i].dirty == (strcmp(dropped.items[i].name, "c") == 0));
+    bough_branches_release(&dropped);
+    ck_assert_uint_eq(fixture_count(store), 1);
+    bough_store_close(store);
+}
+
+TEST(protection_is_above_force)
+{
+    bough_store *store = family();
+    bough_branches keep;
+    ASSERT_OK(bough_branch_protect(&keep, store, "c", true));
+    bough_branches_release(&keep);
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "c", false, true));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "protected"));
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "a", true, true)); /* a descendant: nothing goes */
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "d c", false, false));
+    ck_assert_uint_eq(fixture_count(store), 5);
+    bough_store_close(store);
+}
+
+TEST(the_current_branch)
+{
+    bough_store *store = family();
+    bough_branches keep;
+    char *current = NULL;
+    ASSERT_OK(bough_branch_switch(&keep, store, "c"));
+    bough_branches_release(&keep);
+    ASSERT_OK(drop(store, "d", false, false));
+    ASSERT_OK(bough_branch_current(&current, store));
+    ck_assert_str_eq(current, "c");
+    free(current);
+    ASSERT_OK(drop(store, "c", false, false));
+    ASSERT_OK(bough_branch_current(&current, store));
+    ck_assert_ptr_null(current);
+    bough_store_close(store);
+}
+
+/* ---- those who have it open ---- */
+
+TEST(open_in_another_process)
+{
+    bough_store *store = family();
+    fixture_write(store, "d", 0, 7);
+    struct fixture_peer peer = fixture_peer("d"), unwritten = fixture_peer("c");
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "d", false, false));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "another process"));
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "c", false, false)); /* it has no layer file yet */
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "a", true, false));
+    ck_assert_uint_eq(fixture_count(store), 5);
+    ck_assert(!fixture_peer_is_gone(&peer));
+    ASSERT_OK(drop(store, "d", false, true));
+    ck_assert(fixture_peer_is_gone(&peer));
+    ck_assert(!fixture_peer_is_gone(&unwritten));
+    fixture_end_peer(&unwritten);
+    ASSERT_OK(drop(store, "c", false, false));
+    fixture_fork(store, "d", "a"); /* a new branch of the old name is another one */
+    ck_assert_uint_eq(fixture_read(store, "d", 0), 1);
+    ck_assert(fixture_peer_is_gone(&peer));
+    fixture_end_peer(&peer);
+    ck_assert_uint_eq(fixture_read(store, "d", 0), 1);
+    bough_store_close(store);
+}
+
+TEST(open_in_this_process)
+{
+    bough_store *store = family(), *other = fixture_open();
+    struct bough__branch_row row;
+    struct bough__layer *layer = NULL;
+    struct bough__snapshot snapshot;
+    fixture_write(store, "d", 0, 7);
+    ASSERT_OK(bough__catalog_branch_by_name(&row, other->catalog, "d"));
+    ASSERT_OK(bough__branch_layer(&layer, other, &row));
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "d", false, false));
+    ASSERT_OK(drop(store, "d", false, true));
+    ck_assert(bough__layer_is_gone(layer));
+    ASSERT_CODE(BOUGH_GONE, bough__snapshot_pin(&snapshot, layer));
+    bough__layer_close(layer);
+    ASSERT_CODE(BOUGH_GONE, bough__branch_layer(&layer, other, &row)); /* with the row of before */
+    ck_assert_ptr_null(layer);
+    bough__branch_row_clear(&row);
+    bough_store_close(other);
+    bough_store_close(store);
+}
+
+TEST(a_writer_in_the_way_of_force)
+{
+    bough_store *store = family();
+    struct bough__branch_row row;
+    struct bough__layer *layer = NULL;
+    struct bough__snapshot snapshot;
+    struct bough__txn *txn = NULL;
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "d"));
+    ASSERT_OK(bough__branch_layer(&layer, store, &row));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(bough__txn_begin(&txn, &snapshot));
+    ASSERT_CODE(BOUGH_BUSY, drop(store, "d", false, true));
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "d", false, false));
+    bough__txn_end(txn);
+    bough__snapshot_release(&snapshot);
+    bough__layer_close(layer);
+    bough__branch_row_clear(&row);
+    ASSERT_OK(drop(store, "d", false, false));
+    bough_store_close(store);
+}
+
+/* ---- files ---- */
+
+TEST(a_layer_goes_with_its_branch_unless_a_commit_needs_it)
+{
+    bough_store *store = family();
+    fixture_write(store, "c", 0, 9);
+    fixture_write(store, "d", 0, 10);
+    const char *sealed = fixture_commit(store, "d", "kept");
+    fixture_write(store, "d", 1, 11);
+    uint32_t loose = layer_of(store, "c"), needed = layer_of(store, "d");
+    ck_assert(has_layer_file(store, loose) && has_layer_file(store, needed));
+    ASSERT_OK(drop(store, "c d", false, false));
+    ck_assert(!has_layer_file(store, loose));
+    ck_assert(has_layer_file(store, needed));
+    ck_assert_uint_eq(fixture_read(store, sealed, 0), 10);
+    ck_assert_uint_eq(fixture_read(store, sealed, 1), 2);
+    fixture_fork(store, "again", sealed);
+    ck_assert_uint_eq(fixture_read(store, "again", 0), 10);
+    bough_store_close(store);
+}
+
+TEST(a_fork_outlives_its_parent)
+{
+    bough_store *store = fixture_store(3);
+    fixture_fork(store, "a", "main");
+    fixture_write(store, "a", 0, 9);
+    fixture_fork(store, "b", "a");
+    fixture_fork(store, "c", "b~0");
+    ASSERT_OK(drop(store, "a", true, false));
+    ck_assert_uint_eq(fixture_count(store), 2);
+    bough_store_close(store);
+    store = fixture_open();
+    ck_assert_uint_eq(fixture_read(store, "c", 0), 9);
+    bough_store_close(store);
+}
+
+/* Beyond what is held at once, and with descriptors for far fewer. */
+TEST(many)
+{
+    bough_store *store = fixture_store(2);
+    bough_branches made;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    char names[150][16];
+    const char *list[150], *a = "a";
+    fixture_fork(store, "a", "main");
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        snprintf(names[i], sizeof names[i], "n%zu", i);
+        list[i] = names[i];
+    }
+    ASSERT_OK(bough_branch_create(&made, store, list, COUNT_OF(names), "a", NULL));
+    bough_branches_release(&made);
+    for (size_t i = 0; i < COUNT_OF(names); i += 10)
+        fixture_write(store, list[i], 0, (uint8_t)i);
+    struct fixture_peer peer = fixture_peer("n149");
+    options.recursive = true;
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_delete(&made, store, &a, 1, &options));
+    ck_assert_uint_eq(fixture_count(store), 152);
+    options.force = true;
+    uint32_t last = layer_of(store, "n140");
+    ASSERT_OK(bough_branch_delete(&made, store, &a, 1, &options));
+    ck_assert_uint_eq(made.count, 151);
+    bough_branches_release(&made);
+    ck_assert_uint_eq(fixture_count(store), 1);
+    ck_assert(fixture_peer_is_gone(&peer));
+    ck_assert(!has_layer_file(store, last));
+    fixture_end_peer(&peer);
+    bough_store_close(store);
+}
+
+int main(void)
+{
+    static const struct harness_case cases[] = {
+        CASE(children_keep_their_parent), CASE(recursive), CASE(protection_is_above_force), CASE(the_current_branch),
+        CASE(open_in_another_process), CASE(open_in_this_process), CASE(a_writer_in_the_way_of_force),
+        CASE(a_layer_goes_with_its_branch_unless_a_commit_needs_it), CASE(a_fork_outlives_its_parent), CASE(many)};
+    return harness_run("drop", cases, COUNT_OF(cases));
+}
