@@ -436,8 +436,9 @@ static int attach(struct bough__layer *layer)
     if (rc != BOUGH_OK) {
         struct bough__error_state error;
         bough__error_save(&error);
-        /* A poisoned layer's file stays, so that the next opener knows. */
-        bough__shm_close(&layer->shm, first && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
+        /* The file of a layer that is poisoned or was left by the dead stays, so that the next opener knows. */
+        bough__shm_close(&layer->shm,
+                         first && !same_boot && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
         bough__error_restore(&error);
     }
     return rc;

@@ -69,8 +69,9 @@ static int read_entry(const struct bough__snapshot *snapshot, const struct bough
     return BOUGH_OK;
 }
 
-/* Where the block lies; the digest is filled where it is known already. */
-static int find(struct bough__entry *out, bool *out_has_digest, const struct bough__snapshot *snapshot, uint64_t block)
+/* Where the block lies; with want_whole also birth, and the digest where it is known already. */
+static int find(struct bough__entry *out, bool *out_has_digest, const struct bough__snapshot *snapshot, uint64_t block,
+                bool want_whole)
 {
     struct bough__overlay_entry version = {0};
     enum bough__overlay_hit hit = BOUGH__OVERLAY_MISS;
@@ -81,7 +82,8 @@ static int find(struct bough__entry *out, bool *out_has_digest, const struct bou
     if (snapshot->overlay != NULL && snapshot->txn > snapshot->overlay->base_txn)
         hit = bough__overlay_find(&version, snapshot->overlay, block, snapshot->txn);
     if (hit == BOUGH__OVERLAY_MISS)
-        return bough__map_lookup(out, snapshot->space->nodes, &snapshot->tree, block);
+        return want_whole ? bough__map_lookup(out, snapshot->space->nodes, &snapshot->tree, block)
+                          : bough__map_place(out, snapshot->space->nodes, &snapshot->tree, block);
     if (hit == BOUGH__OVERLAY_FRAME) {
         *out_has_digest = false;
         *out = (struct bough__entry){.layer = snapshot->layer->number,
@@ -96,7 +98,7 @@ int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block,
 {
     bool has_digest = false;
     struct bough__entry entry = {0};
-    int rc = find(&entry, &has_digest, snapshot, block);
+    int rc = find(&entry, &has_digest, snapshot, block, false);
     return rc != BOUGH_OK ? rc : read_entry(snapshot, &entry, block, out_page, use_mapping);
 }
 
@@ -117,7 +119,7 @@ int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot
                           bool want_digest)
 {
     bool has_digest = false;
-    int rc = find(out, &has_digest, snapshot, block);
+    int rc = find(out, &has_digest, snapshot, block, want_digest);
     if (rc != BOUGH_OK || !want_digest || out->layer == 0)
         return rc;
     /* A short last page's digest in the tree is of the length that it had there. */
