@@ -121,8 +121,8 @@ int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struc
     if (old->size_bytes == 0)
         keep_blocks = 0; /* nothing of it shows, whatever its block size was */
     rc = rehash_last(&last_changed, &last, space, old, buffer, keep_blocks, size_bytes);
-    /* A page written since counts alone: after this fold the two could have one digest and yet differ beyond the end, and
-     * the map would keep the old one. */
+    /* A page written since counts alone: after this fold the two could have one digest and yet differ beyond the end,
+     * and the map would keep the old one. */
     if (rc == BOUGH_OK && last_changed && !has_page(pages, count, last.block))
         rc = fold_in(&tree, space, appender, &last, 1, keep_blocks, size_bytes, block_size);
     /* At least once: the size may have changed alone. */
