@@ -49,6 +49,8 @@ unsigned bench_print(bool as_json);
 
 /* ---- util.c ---- */
 
+/* Exit statuses. */
+enum { BENCH_ALL_HOLD = 0, BENCH_MISSED = 1, BENCH_WRONG_USAGE = 2, BENCH_CANNOT_MEASURE = 3 };
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Ends the program with bough's message when code is not BOUGH_OK. */
 void bench_check(int code, const char *what);

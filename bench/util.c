@@ -24,7 +24,7 @@ void bench_die(const char *format, ...)
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
-    exit(1);
+    exit(BENCH_CANNOT_MEASURE);
 }
 
 void bench_check(int code, const char *what)
