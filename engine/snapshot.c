@@ -14,25 +14,69 @@
 
 /* ---- pinning ---- */
 
-int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
+/* BOUGH_BUSY: the branch moved on while it was being pinned. */
+static int try_pin(struct bough__snapshot *out, struct bough__layer *layer)
 {
-    struct bough__published state = {0};
-    if (bough__layer_is_gone(layer))
-        return bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
+    struct bough__published state = {0}, pinned = {0};
+    int pin = BOUGH__NO_PIN;
+    int rc = bough__shm_pin(&pin, &pinned, &layer->shm);
+    if (rc != BOUGH_OK)
+        return rc;
     pthread_mutex_lock(&layer->mutex);
-    int rc = bough__layer_refresh(layer, &state);
+    rc = bough__layer_refresh(layer, &state);
+    /* Newer than what was pinned: as good, and kept by the same pin until it moves up. */
+    if (rc == BOUGH_OK && state.txn != pinned.txn && !bough__shm_pin_resume(&layer->shm, pin, state.txn))
+        rc = BOUGH_BUSY;
     if (rc == BOUGH_OK) {
         bough__overlay_retain(layer->overlay);
         *out = (struct bough__snapshot){.space = layer->space,
                                         .layer = layer,
                                         .overlay = layer->overlay,
                                         .tree = layer->overlay->tree,
+                                        .pin = pin,
                                         .txn = state.txn,
                                         .size_bytes = state.size_bytes,
                                         .block_size = layer->block_size};
     }
     pthread_mutex_unlock(&layer->mutex);
+    if (rc != BOUGH_OK)
+        bough__shm_unpin(&layer->shm, pin);
     return rc;
+}
+
+int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
+{
+    if (bough__layer_is_gone(layer))
+        return bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
+    for (;;) {
+        int rc = try_pin(out, layer);
+        if (rc != BOUGH_BUSY || bough__shm_flags(&layer->shm) & BOUGH__SHM_GONE)
+            return rc;
+    }
+}
+
+int bough__snapshot_pin_and_hold(struct bough__snapshot *out, struct bough__layer *layer)
+{
+    for (;;) {
+        uint64_t newest = bough__shm_newest(&layer->shm);
+        bough__shm_raise_hold(&layer->shm, newest);
+        int rc = bough__snapshot_pin(out, layer);
+        if (rc != BOUGH_OK || out->txn == newest)
+            return rc;
+        bough__snapshot_release(out);
+    }
+}
+
+void bough__snapshot_park(struct bough__snapshot *snapshot)
+{
+    if (snapshot->layer != NULL)
+        bough__shm_pin_park(&snapshot->layer->shm, snapshot->pin);
+}
+
+bool bough__snapshot_resume(struct bough__snapshot *snapshot)
+{
+    return snapshot->layer == NULL || (!bough__layer_is_gone(snapshot->layer) &&
+                                       bough__shm_pin_resume(&snapshot->layer->shm, snapshot->pin, snapshot->txn));
 }
 
 int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree)
@@ -48,6 +92,8 @@ void bough__snapshot_release(struct bough__snapshot *snapshot)
     bough__overlay_release(snapshot->overlay);
     if (snapshot->layer == NULL)
         bough__space_close(snapshot->space);
+    else
+        bough__shm_unpin(&snapshot->layer->shm, snapshot->pin);
     *snapshot = (struct bough__snapshot){0};
 }
 
