@@ -34,6 +34,7 @@ struct cli_command {
     const struct cli_option *options; /* NULL: none */
     size_t operands_min, operands_max;
     bool may_be_empty;     /* operands after the first one */
+    bool may_say_nothing;  /* succeeds without output, unless --json asks for a document */
     const char *completes; /* kinds of the operands: FILE BRANCH REF TAG COMMAND; the last one repeats */
     int (*run)(struct cli *cli);
 };
@@ -50,7 +51,7 @@ struct cli {
     uint32_t timeout_ms;
 
     bough_store *store;
-    char *current; /* the current branch, after cli_current() or cli_open() with an override */
+    char *current; /* the current branch, once asked for */
     bool current_known;
     struct out_progress progress;
     char *message; /* of the failure */

@@ -263,6 +263,7 @@ const struct cli_command cmd_sql = {
     .operands_min = 1,
     .operands_max = 2,
     .may_be_empty = true,
+    .may_say_nothing = true,
     .completes = "REF NONE",
     .run = run,
 };

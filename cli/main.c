@@ -107,10 +107,27 @@ static void print_error(struct cli *cli, enum cli_exit status)
     if (status == EXIT_NOT_FOUND && cli->store && !cli->hint)
         suggest_name(cli);
     fputs("bough: ", stderr);
-    out_line(stderr, message);
-    putc('\n', stderr);
+    for (const char *line = message; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        out_line(stderr, line);
+        putc('\n', stderr);
+    }
     if (cli->hint)
         fprintf(stderr, "hint: %s\n", cli->hint);
+}
+
+static int fail_output(struct cli *cli)
+{
+    return cli_fail(cli, BOUGH_IO, "cannot write to standard output: %s",
+                    errno ? strerror(errno) : "an earlier write failed");
+}
+
+/* A command whose output has nowhere to go fails before it changes anything: writing nothing finds a descriptor that is
+ * closed or a device that is full, though not a disk that fills up later. */
+static int check_output(struct cli *cli)
+{
+    if (cli->command->may_say_nothing && !cli->json)
+        return BOUGH_OK;
+    return write(STDOUT_FILENO, "", 0) < 0 ? fail_output(cli) : BOUGH_OK;
 }
 
 /* Output that did not arrive is a failure of its own, whatever was done before. */
@@ -119,8 +136,7 @@ static int finish_output(struct cli *cli, int rc)
     errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && (rc == BOUGH_OK || cli->answered)) {
         cli->answered = false;
-        return cli_fail(cli, BOUGH_IO, "cannot write to standard output: %s",
-                        errno ? strerror(errno) : "an earlier write failed");
+        return fail_output(cli);
     }
     return rc;
 }
@@ -135,8 +151,10 @@ static int run(struct cli *cli, int argc, char **argv)
         printf(cli->json ? "{\"version\":\"%s\"}\n" : "bough %s\n", bough_version());
         return BOUGH_OK;
     }
-    if (!cli->wants_help)
-        return cli->command->run(cli);
+    if (!cli->wants_help) {
+        rc = check_output(cli);
+        return rc == BOUGH_OK ? cli->command->run(cli) : rc;
+    }
     if (cli->json)
         help_json(cli->command);
     else if (cli->command)

@@ -19,9 +19,10 @@ void *out_grow(void *old, size_t size_bytes)
 
     if (!memory) {
         static const char text[] = "bough: out of memory\n";
-        ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+        ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
 
-        _exit(written < 0 ? EXIT_IO : EXIT_IO);
+        (void)ignored;
+        _exit(EXIT_IO);
     }
     return memory;
 }

@@ -72,35 +72,56 @@ int bough__current_branch(int64_t *out, struct bough__catalog *catalog)
     return rc;
 }
 
-/* Name of the parent, NULL when there is none. Forks of one branch often stand together: the last name is kept. */
-struct parents {
-    int64_t id;
-    char *name;
+/* What rows refer to. Forks of one branch often stand together, with one parent and one head: the last of each is kept. */
+struct relations {
+    struct bough__catalog *catalog;
+    int64_t current;
+    int64_t parent_id;
+    char *parent; /* name */
+    bool has_head;
+    uint8_t head[BOUGH__DIGEST_SIZE];
+    uint64_t head_size_bytes;
 };
 
-static int find_parent(char **out, struct parents *parents, struct bough__catalog *catalog, int64_t id)
+static int find_parent(char **out, struct relations *relations, int64_t id)
 {
     *out = NULL;
     if (id == 0)
         return BOUGH_OK;
-    if (id != parents->id) {
+    if (id != relations->parent_id) {
         struct bough__branch_row row = {0};
-        int rc = bough__catalog_branch_by_id(&row, catalog, id);
+        int rc = bough__catalog_branch_by_id(&row, relations->catalog, id);
         if (rc != BOUGH_OK)
             return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
-        free(parents->name);
-        parents->id = id;
-        parents->name = row.name;
+        free(relations->parent);
+        relations->parent_id = id;
+        relations->parent = row.name;
         row.name = NULL;
         bough__branch_row_clear(&row);
     }
-    *out = bough__strdup(parents->name);
+    *out = bough__strdup(relations->parent);
     return *out ? BOUGH_OK : BOUGH_NOMEM;
 }
 
-/* What the row alone says. */
-static int fill_from_row(bough_branch *out, struct parents *parents, struct bough__catalog *catalog,
-                         const struct bough__branch_row *row, int64_t current)
+/* A commit that is damaged or missing has size 0 here: it must not hide the other branches from a list. */
+static int find_head_size(uint64_t *out, struct relations *relations, const uint8_t head[BOUGH__DIGEST_SIZE])
+{
+    if (!relations->has_head || memcmp(head, relations->head, BOUGH__DIGEST_SIZE) != 0) {
+        struct bough__commit_row row = {0};
+        int rc = bough__catalog_commit_by_id(&row, relations->catalog, head);
+        if (rc != BOUGH_OK && rc != BOUGH_CORRUPT && rc != BOUGH_NOT_FOUND)
+            return rc;
+        relations->has_head = true;
+        relations->head_size_bytes = row.tree.size_bytes;
+        memcpy(relations->head, head, BOUGH__DIGEST_SIZE);
+        bough__commit_row_clear(&row);
+    }
+    *out = relations->head_size_bytes;
+    return BOUGH_OK;
+}
+
+/* What the catalog says; all there is to say where the branch has no layer. */
+static int fill_from_row(bough_branch *out, struct relations *relations, const struct bough__branch_row *row)
 {
     memset(out, 0, sizeof *out);
     out->name = bough__strdup(row->name);
@@ -109,21 +130,13 @@ static int fill_from_row(bough_branch *out, struct parents *parents, struct boug
     if (row->has_base)
         bough__hex(out->base, row->base, sizeof row->base);
     bough__hex(out->head, row->head, sizeof row->head);
-    out->current = row->id == current;
+    out->current = row->id == relations->current;
     out->is_protected = row->is_protected;
     out->created_at_ms = row->created_at_ms;
     out->expires_at_ms = row->expires_at_ms;
     out->own_bytes = row->node_bytes;
-    return find_parent(&out->parent, parents, catalog, row->parent_id);
-}
-
-static int fill_size_of_head(bough_branch *out, bough_store *store, const struct bough__branch_row *row)
-{
-    struct bough__commit_row head = {0};
-    int rc = bough__catalog_commit_by_id(&head, store->catalog, row->head);
-    out->size_bytes = head.tree.size_bytes;
-    bough__commit_row_clear(&head);
-    return rc;
+    int rc = find_parent(&out->parent, relations, row->parent_id);
+    return rc == BOUGH_OK ? find_head_size(&out->size_bytes, relations, row->head) : rc;
 }
 
 static uint64_t allocated_bytes(const bough_store *store, uint32_t number)
@@ -159,19 +172,14 @@ static int fill_from_layer(bough_branch *out, bough_store *store, const struct b
 {
     bool absent = false;
     int rc = bough__layer_is_absent(&absent, store->space, row->layer);
-    if (rc != BOUGH_OK)
+    if (rc != BOUGH_OK || absent)
         return rc;
-    if (absent)
-        return fill_size_of_head(out, store, row);
     rc = read_layer(out, store, row);
-    if (rc == BOUGH_GONE)
-        return fill_size_of_head(out, store, row);
-    if (rc != BOUGH_CORRUPT)
-        return rc;
-    out->dirty = true;
-    out->own_bytes = row->node_bytes + allocated_bytes(store, row->layer);
-    rc = fill_size_of_head(out, store, row);
-    return rc == BOUGH_CORRUPT || rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+    if (rc == BOUGH_CORRUPT) {
+        out->dirty = true;
+        out->own_bytes = row->node_bytes + allocated_bytes(store, row->layer);
+    }
+    return rc == BOUGH_CORRUPT || rc == BOUGH_GONE || rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
 }
 
 /* Room for one more; the count stays. */
@@ -189,16 +197,15 @@ static bough_branch *reserve(bough_branches *branches)
 
 int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row, bool is_new)
 {
-    struct parents parents = {0};
-    int64_t current = 0;
+    struct relations relations = {.catalog = store->catalog};
     bough_branch *branch = reserve(out);
-    int rc = branch ? bough__current_branch(&current, store->catalog) : BOUGH_NOMEM;
+    int rc = branch ? bough__current_branch(&relations.current, store->catalog) : BOUGH_NOMEM;
     if (rc != BOUGH_OK)
         return rc;
-    rc = fill_from_row(branch, &parents, store->catalog, row, current);
-    if (rc == BOUGH_OK)
-        rc = is_new ? fill_size_of_head(branch, store, row) : fill_from_layer(branch, store, row);
-    free(parents.name);
+    rc = fill_from_row(branch, &relations, row);
+    if (rc == BOUGH_OK && !is_new)
+        rc = fill_from_layer(branch, store, row);
+    free(relations.parent);
     if (rc == BOUGH_OK)
         out->count++;
     else
@@ -212,9 +219,7 @@ struct listing {
     bough_branches *branches;
     struct bough__branch_row *rows; /* of the same indexes */
     size_t row_capacity;
-    struct bough__catalog *catalog;
-    struct parents parents;
-    int64_t current;
+    struct relations relations;
 };
 
 static int list_row(void *context, const struct bough__branch_row *row)
@@ -232,7 +237,7 @@ static int list_row(void *context, const struct bough__branch_row *row)
         listing->rows = rows;
         listing->row_capacity = capacity;
     }
-    int rc = fill_from_row(branch, &listing->parents, listing->catalog, row, listing->current);
+    int rc = fill_from_row(branch, &listing->relations, row);
     if (rc != BOUGH_OK) {
         release_branch(branch);
         return rc;
@@ -245,25 +250,26 @@ static int list_row(void *context, const struct bough__branch_row *row)
 
 static int list_rows(struct listing *listing)
 {
-    int rc = bough__catalog_read_begin(listing->catalog);
+    struct bough__catalog *catalog = listing->relations.catalog;
+    int rc = bough__catalog_read_begin(catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = bough__current_branch(&listing->current, listing->catalog);
+    rc = bough__current_branch(&listing->relations.current, catalog);
     if (rc == BOUGH_OK)
-        rc = bough__catalog_branches(listing->catalog, list_row, listing);
-    bough__catalog_read_end(listing->catalog);
+        rc = bough__catalog_branches(catalog, list_row, listing);
+    bough__catalog_read_end(catalog);
     return rc;
 }
 
 int bough_branch_list(bough_branches *out, bough_store *store)
 {
-    struct listing listing = {.branches = out, .catalog = store->catalog};
+    struct listing listing = {.branches = out, .relations = {.catalog = store->catalog}};
     memset(out, 0, sizeof *out);
     /* Layers are opened after the read transaction, which would keep the catalog's WAL from starting over. */
     int rc = list_rows(&listing);
     for (size_t i = 0; rc == BOUGH_OK && i < out->count; i++)
         rc = fill_from_layer(&out->items[i], store, &listing.rows[i]);
-    free(listing.parents.name);
+    free(listing.relations.parent);
     free(listing.rows);
     if (rc != BOUGH_OK)
         bough_branches_release(out);

@@ -25,6 +25,7 @@
 #include "sqlite_api.h"
 #include "uri.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -406,6 +407,51 @@ static int check_identity(struct bough__catalog *catalog)
     return BOUGH_OK;
 }
 
+/* A byte of the lock's file says that a commit is on its way to the disk. A writer that is killed in there leaves it set:
+ * what it wrote may be in the page cache alone, and SQLite's recovery takes it as it is. */
+static int mark_commit(struct bough__catalog *catalog, uint8_t is_under_way)
+{
+    return bough__os_write(catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
+}
+
+static int sync_wal(struct bough__catalog *catalog)
+{
+    int fd = -1;
+    char *path = bough__format("%s-wal", catalog->path);
+    if (!path)
+        return BOUGH_NOMEM;
+    int rc = bough__os_open(&fd, path, O_RDWR | O_NOFOLLOW, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_sync(fd, path);
+    bough__os_close(&fd);
+    free(path);
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
+/* Makes durable what a killed writer left, before anyone writes transactions to a branch that only its rows know. */
+static int settle_killed_writer(struct bough__catalog *catalog)
+{
+    uint8_t is_under_way = 0;
+    size_t len = 0;
+    int rc = bough__os_open(&catalog->lock_fd, catalog->lock_path, O_RDWR | O_NOFOLLOW, 0);
+    if (rc == BOUGH_NOT_FOUND)
+        return BOUGH_OK;
+    if (rc == BOUGH_OK)
+        rc = bough__os_read_some(&len, catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
+    if (rc != BOUGH_OK || len == 0 || !is_under_way)
+        return rc;
+    rc = bough__os_lock(catalog->lock_fd, 0, BOUGH__EXCLUSIVE, catalog->lock_path);
+    if (rc == BOUGH_BUSY)
+        return BOUGH_OK; /* it lives; what it writes is seen once it is durable */
+    if (rc == BOUGH_OK)
+        rc = sync_wal(catalog);
+    if (rc == BOUGH_OK)
+        rc = mark_commit(catalog, 0);
+    if (bough__os_lock(catalog->lock_fd, 0, BOUGH__UNLOCK, catalog->lock_path) != BOUGH_OK)
+        bough__os_close(&catalog->lock_fd);
+    return rc;
+}
+
 int bough__catalog_open(struct bough__catalog **out, const char *directory, uint32_t timeout_ms)
 {
     struct bough__catalog *catalog = NULL;
@@ -419,6 +465,8 @@ int bough__catalog_open(struct bough__catalog **out, const char *directory, uint
         rc = check_identity(catalog);
     if (rc == BOUGH_OK && !catalog->is_read_only)
         rc = run_text(catalog, "PRAGMA catalog.synchronous=FULL; PRAGMA catalog.journal_size_limit=1048576");
+    if (rc == BOUGH_OK && !catalog->is_read_only)
+        rc = settle_killed_writer(catalog);
     if (rc == BOUGH_OK)
         *out = catalog;
     else
@@ -539,6 +587,7 @@ static void unlock_queue(struct bough__catalog *catalog)
 
 int bough__catalog_begin(struct bough__catalog *catalog)
 {
+    assert(!catalog->is_writing && catalog->readers == 0);
     if (catalog->is_read_only)
         return bough__fail(BOUGH_IO, "%s: no permission to write", catalog->path);
     int rc = lock_queue(catalog);
@@ -566,11 +615,14 @@ static void checkpoint(struct bough__catalog *catalog)
 
 int bough__catalog_commit(struct bough__catalog *catalog)
 {
-    int rc = run(catalog, COMMIT);
+    int rc = mark_commit(catalog, 1);
+    if (rc == BOUGH_OK)
+        rc = run(catalog, COMMIT);
     if (rc != BOUGH_OK) {
         bough__catalog_rollback(catalog);
         return rc;
     }
+    (void)mark_commit(catalog, 0); /* left set, it costs the next opener a sync */
     catalog->is_writing = false;
     unlock_queue(catalog);
     checkpoint(catalog);

@@ -4,62 +4,25 @@
 #include "codec.h"
 #include "error.h"
 
-#include <openssl/evp.h>
-#include <pthread.h>
-#include <string.h>
+/* The low-level functions: a fork as a command spends as long in OpenSSL's providers and configuration file, which EVP
+ * loads at the first digest, as in all of the rest. They take the same code for the same processor. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
 #ifdef BOUGH_XXH_DISPATCH
 #include <xxh_x86dispatch.h> /* chooses AVX2 or AVX-512 where the machine has it; the values are the same */
 #else
 #include <xxhash.h>
 #endif
-
-/* Fetching the algorithm and making a context cost more than hashing a page: the one is done once in the process, the
- * other once in each thread. */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t context_key;
-static bool has_key;
-static EVP_MD *sha256;
-static _Thread_local EVP_MD_CTX *thread_context;
-
-static void free_context(void *context)
-{
-    EVP_MD_CTX_free(context);
-    thread_context = NULL;
-}
-
-static void prepare(void)
-{
-    has_key = pthread_key_create(&context_key, free_context) == 0;
-    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-}
-
-static EVP_MD_CTX *context_of_thread(void)
-{
-    if (thread_context)
-        return thread_context;
-    pthread_once(&once, prepare);
-    if (!sha256 || !has_key)
-        return NULL;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (context && pthread_setspecific(context_key, context) != 0) {
-        EVP_MD_CTX_free(context);
-        context = NULL;
-    }
-    thread_context = context;
-    return context;
-}
+#include <string.h>
 
 int bough__sha256_pieces(uint8_t out[BOUGH__DIGEST_SIZE], const struct bough__piece *pieces, size_t count)
 {
-    EVP_MD_CTX *context = context_of_thread();
-    if (!context || EVP_DigestInit_ex2(context, sha256, NULL) != 1)
-        return bough__fail(BOUGH_NOMEM, "OpenSSL offers no SHA-256");
-    for (size_t i = 0; i < count; i++)
-        if (EVP_DigestUpdate(context, pieces[i].data, pieces[i].len_bytes) != 1)
-            return bough__fail(BOUGH_NOMEM, "OpenSSL could not compute SHA-256");
-    if (EVP_DigestFinal_ex(context, out, NULL) != 1)
-        return bough__fail(BOUGH_NOMEM, "OpenSSL could not compute SHA-256");
-    return BOUGH_OK;
+    SHA256_CTX context;
+    bool is_ok = SHA256_Init(&context) == 1;
+    for (size_t i = 0; is_ok && i < count; i++)
+        is_ok = SHA256_Update(&context, pieces[i].data, pieces[i].len_bytes) == 1;
+    is_ok = is_ok && SHA256_Final(out, &context) == 1;
+    return is_ok ? BOUGH_OK : bough__fail(BOUGH_NOMEM, "OpenSSL could not compute SHA-256");
 }
 
 int bough__sha256(uint8_t out[BOUGH__DIGEST_SIZE], const void *data, size_t len_bytes)

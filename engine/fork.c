@@ -17,17 +17,16 @@ struct origin {
     uint8_t commit[BOUGH__DIGEST_SIZE];
 };
 
+/* Looked at again in the transaction; here so that a fork that is refused commits nothing. */
 static int check_names(bough_store *store, const char *const *names, size_t count)
 {
-    if (count == 0)
-        return bough__fail(BOUGH_USAGE, "no name for the new branch");
     int rc = BOUGH_OK;
     for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
         rc = bough__name_check(names[i]);
-        if (rc == BOUGH_OK) /* again in the transaction; here so that a fork that is refused commits nothing */
+        if (rc == BOUGH_OK)
             rc = bough__name_is_free(store->catalog, names[i]);
     }
-    return rc;
+    return count ? rc : bough__fail(BOUGH_USAGE, "no name for the new branch");
 }
 
 static int resolve(struct bough__target *out, bough_store *store, const char *from)
@@ -54,21 +53,26 @@ static int seal(bough_store *store, struct bough__branch_row *row, const char *m
     return rc;
 }
 
-static int find_origin(struct origin *out, bough_store *store, const char *from, const char *message)
+/* One read transaction for all that is looked up. */
+static int prepare(struct bough__target *out, bough_store *store, const char *const *names, size_t count,
+                   const char *from)
 {
-    struct bough__target target;
-    int rc = resolve(&target, store, from);
+    memset(out, 0, sizeof *out);
+    int rc = bough__catalog_read_begin(store->catalog);
     if (rc != BOUGH_OK)
         return rc;
-    if (target.has_branch) {
-        rc = seal(store, &target.branch, message);
-        out->parent_id = target.branch.id;
-        memcpy(out->commit, target.branch.head, sizeof out->commit);
-    } else {
-        out->parent_id = 0;
-        memcpy(out->commit, target.commit.id, sizeof out->commit);
-    }
-    bough__target_clear(&target);
+    rc = check_names(store, names, count);
+    if (rc == BOUGH_OK)
+        rc = resolve(out, store, from);
+    bough__catalog_read_end(store->catalog);
+    return rc;
+}
+
+static int find_origin(struct origin *out, bough_store *store, struct bough__target *target, const char *message)
+{
+    int rc = target->has_branch ? seal(store, &target->branch, message) : BOUGH_OK;
+    out->parent_id = target->has_branch ? target->branch.id : 0;
+    memcpy(out->commit, target->has_branch ? target->branch.head : target->commit.id, sizeof out->commit);
     return rc;
 }
 
@@ -114,13 +118,15 @@ int bough_branch_create(bough_branches *out, bough_store *store, const char *con
 {
     bough_options read;
     struct origin origin = {0};
+    struct bough__target target;
     bough__options_read(&read, options);
     memset(out, 0, sizeof *out);
     if (read.ttl_ms < 0 || read.ttl_ms > INT64_MAX / 2)
         return bough__fail(BOUGH_USAGE, "a branch cannot live for %lld ms", (long long)read.ttl_ms);
-    int rc = check_names(store, names, count);
+    int rc = prepare(&target, store, names, count, from);
     if (rc == BOUGH_OK)
-        rc = find_origin(&origin, store, from, read.message);
+        rc = find_origin(&origin, store, &target, read.message);
+    bough__target_clear(&target);
     if (rc == BOUGH_OK)
         rc = bough__catalog_begin(store->catalog);
     if (rc != BOUGH_OK)

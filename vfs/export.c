@@ -11,13 +11,15 @@
  * the old database, complete. SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE keeps the closing connection from removing a WAL by
  * name, which by then may be the new database's.
  *
- * Connections that had the old file open and idle (in rollback mode SQLite offers no way to see them) go on reading
- * the old state; SQLite refuses their writes (SQLITE_READONLY_DBMOVED). A database of which another process has a
- * descriptor is not replaced where one of the two states is in WAL mode, since both would then use one -wal.
+ * Connections that have the database open and idle hold no lock in rollback mode, and SQLite offers no way to see them.
+ * Under a rename they would go on with a file that has no name any more, and still use the -journal and -wal of the
+ * name, which are then another file's. So when anybody has a descriptor of it, the bytes are written in place instead,
+ * behind a journal of our making (overwrite.c).
  */
 #include "capture.h"
 #include "error.h"
 #include "os.h"
+#include "overwrite.h"
 #include "sqlite_api.h"
 
 #include <errno.h>
@@ -35,9 +37,8 @@ struct target {
     char *directory;
     char *temporary; /* the file's present name; NULL: it has none */
     bool exists;
-    struct stat info;    /* of what exists */
-    int fd;              /* of the new file */
-    uint8_t versions[2]; /* bytes 18 and 19 of the new file */
+    struct stat info; /* of what exists */
+    int fd;           /* of the new file */
 };
 
 /* ---- where it goes --------------------------------------------------------------------------------------------- */
@@ -133,8 +134,6 @@ static int open_new(struct target *target, mode_t mode)
 static int write_new(void *context, uint64_t offset, const void *bytes, size_t len_bytes)
 {
     struct target *target = context;
-    if (offset == 0 && len_bytes > 19)
-        memcpy(target->versions, (const uint8_t *)bytes + 18, sizeof target->versions);
     return bough__os_write(target->fd, bytes, len_bytes, offset, target->path);
 }
 
@@ -243,59 +242,75 @@ static int remove_beside(const char *path, const char *suffix)
     return rc;
 }
 
-/* Refuses when a WAL is involved and someone else has the file open, if only idly: a write lease is given to the only
- * descriptor of a file. Where leases are not to be had the answer is yes. */
-static int check_openers(const struct target *target)
+/* Whether someone else has the file open, if only idly: the kernel gives a write lease to the only descriptor of a file.
+ * Where it gives none the answer is yes, which is always safe. */
+static int has_openers(bool *out, const struct target *target)
 {
-    uint8_t versions[2] = {0};
-    size_t len = 0;
     int fd = -1;
     int rc = bough__os_open(&fd, target->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
-    if (rc == BOUGH_OK)
-        rc = bough__os_read_some(&len, fd, versions, sizeof versions, 18, target->path);
-    if (rc == BOUGH_OK &&
-        (versions[0] == 2 || versions[1] == 2 || target->versions[0] == 2 || target->versions[1] == 2)) {
-        if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0)
-            (void)fcntl(fd, F_SETLEASE, F_UNLCK);
-        else if (errno == EAGAIN)
-            rc = bough__fail(BOUGH_BUSY, "%s is open in another process, and WAL mode cannot be replaced under it",
-                             target->path);
-    }
+    *out = rc == BOUGH_OK && fcntl(fd, F_SETLEASE, F_WRLCK) != 0;
+    if (rc == BOUGH_OK && !*out)
+        (void)fcntl(fd, F_SETLEASE, F_UNLCK);
     bough__close_or_park(&fd);
     return rc;
 }
 
-static int replace_file(struct target *target)
+static int name_new(struct target *target)
 {
-    int rc = BOUGH_OK;
-    if (!target->temporary) {
-        char *name = temporary_name(target);
-        rc = name ? link_new(target, name) : BOUGH_NOMEM;
-        if (rc != BOUGH_OK) {
-            free(name);
-            return rc;
-        }
+    if (target->temporary)
+        return BOUGH_OK;
+    char *name = temporary_name(target);
+    int rc = name ? link_new(target, name) : BOUGH_NOMEM;
+    if (rc == BOUGH_OK)
         target->temporary = name;
-    }
+    else
+        free(name);
+    return rc;
+}
+
+static int rename_new(struct target *target)
+{
     if (bough__os.rename(target->temporary, target->path) != 0)
         return bough__fail_errno("replace", target->path);
     free(target->temporary);
     target->temporary = NULL;
-    return rc;
+    return BOUGH_OK;
 }
 
-static int replace_database(struct target *target, uint32_t timeout_ms)
+/* Opening the database rolls back what an overwriting that failed half-way has left. */
+static void roll_back(const char *path)
+{
+    sqlite3 *db = NULL;
+    struct bough__error_state error;
+    bough__error_save(&error);
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, "unix") == SQLITE_OK)
+        (void)sqlite3_exec(db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
+    sqlite3_close(db);
+    bough__error_restore(&error);
+}
+
+static int replace_database(struct target *target, uint64_t size_bytes, uint32_t timeout_ms)
 {
     static const char *const beside[] = {"-wal", "-shm", "-journal"};
     sqlite3 *db = NULL;
-    int rc = check_openers(target);
+    bool is_shared = false;
+    int rc = has_openers(&is_shared, target);
     if (rc == BOUGH_OK)
         rc = bring_to_rest(&db, target->path, timeout_ms);
     for (size_t i = 0; rc == BOUGH_OK && i < sizeof beside / sizeof *beside; i++)
         rc = remove_beside(target->path, beside[i]);
     if (rc == BOUGH_OK)
-        rc = replace_file(target);
+        rc = name_new(target);
+    bool in_place = rc == BOUGH_OK && is_shared && db != NULL;
+    if (in_place) {
+        struct bough__replacement replacement = {target->fd, target->temporary, size_bytes};
+        rc = bough__overwrite(db, target->path, &replacement);
+    } else if (rc == BOUGH_OK) {
+        rc = rename_new(target);
+    }
     sqlite3_close(db);
+    if (in_place && rc != BOUGH_OK)
+        roll_back(target->path);
     return rc;
 }
 
@@ -359,7 +374,8 @@ int bough_export(bough_transfer *out, bough_store *store, const char *ref, const
     if (rc == BOUGH_OK)
         rc = finish_new(&target, out->size_bytes);
     if (rc == BOUGH_OK)
-        rc = target.exists ? replace_database(&target, used.timeout_ms) : place_new(&target, used.force);
+        rc = target.exists ? replace_database(&target, out->size_bytes, used.timeout_ms)
+                           : place_new(&target, used.force);
     if (rc == BOUGH_OK)
         rc = bough__os_sync_directory(target.directory);
     if (rc == BOUGH_OK) {

@@ -143,13 +143,6 @@ static int need_scratch(struct bough__file *file, uint32_t block_bytes)
 
 /* ---- SQLite's cache -------------------------------------------------------------------------------------------- */
 
-/* The transaction's changes were dropped: what is known of its page 1 no longer holds. */
-static void forget_changes(struct bough__file *file)
-{
-    file->cache.has_wal = false;
-    bough__journal_clear(file->journal);
-}
-
 static void note_page_1_read(struct bough__file *file, const uint8_t *page)
 {
     struct bough__cache *cache = &file->cache;
@@ -173,7 +166,6 @@ static int read_validity(struct bough__file *file, uint8_t out[BOUGH__VALIDITY_B
     struct bough__cache *cache = &file->cache;
     if (file->txn) {
         bough__txn_rollback(file->txn);
-        forget_changes(file);
         cache->has_bytes = false;
     }
     if (cache->has_state && cache->txn == file->state && cache->has_bytes) {
@@ -443,7 +435,10 @@ static void end_txn(struct bough__file *file)
     if (!file->txn)
         return;
     if (bough__txn_is_dirty(file->txn))
-        forget_changes(file);
+        file->cache.has_wal = false;
+    /* A journal that outlives its transaction (PERSIST, TRUNCATE) would look hot after an error, and the state that it
+     * refers to is about to be let go. */
+    bough__journal_clear(file->journal);
     /* Under the writer's lock the newest state is still the one that SQLite's cache shows; later it may be another's. */
     if (pinned(file)->txn != file->state && pin_newest(file) != BOUGH_OK)
         unpin(file);

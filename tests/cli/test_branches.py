@@ -284,6 +284,25 @@ class Branches(support.Case):
         self.fails(3, "status", "nowhere")
         self.fails(3, "status", "v1")
 
+    def test_status_during_a_read_transaction(self):
+        program = ("import sqlite3, sys\n"
+                   "db = sqlite3.connect(':memory:'); db.enable_load_extension(True); db.load_extension(sys.argv[1])\n"
+                   "db = sqlite3.connect(sys.argv[2], uri=True, isolation_level=None)\n"
+                   "db.execute('BEGIN'); print(db.execute('SELECT count(*) FROM users').fetchone())\n"
+                   "sys.stdout.flush(); sys.stdin.read()")
+        reader = subprocess.Popen([sys.executable, "-c", program, support.BOUGH_SO, self.json("url", "main")["uri"]],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(reader.stdout.readline(), b"(200,)\n")
+            status = self.json("status", "main")
+            self.assertEqual(status["open_by"], [reader.pid])
+            self.assertIn(type(status["oldest_reader_seconds"]), (int, type(None)))
+            self.assertIn(f"process {reader.pid}", self.bough("status").text)
+            self.fails(4, "--timeout", "0.1", "delete", "main")
+        finally:
+            reader.communicate()
+        self.assertEqual(self.json("status", "main")["open_by"], [])
+
     def test_tree(self):
         self.bough("branch", "a")
         self.bough("branch", "a1", "a")

@@ -384,26 +384,40 @@ class Usage(support.Case):
         self.assertEqual(self.bough("du", "-q").text, "child\nmain\n")
 
 
+@unittest.skipUnless(os.geteuid() == 0, "needs root to become somebody else")
 class Permission(support.Case):
-    @unittest.skipUnless(os.geteuid() == 0, "needs root to become somebody else")
-    def test_writing_without_permission(self):
+    def setUp(self):
+        super().setUp()
         self.make_store()
-        for folder, folders, files in os.walk(self.dir):
+        self.bough("branch", "other")
+        self.sql("other", "DELETE FROM users WHERE id < 20")
+        for folder, _, files in os.walk(self.dir):
             os.chmod(folder, 0o755)
             for name in files:
                 os.chmod(os.path.join(folder, name), 0o644)
-        os.chmod(self.dir, 0o755)
-        env = self.environment()
-        for words in (["branch", "x"], ["sql", "main", "DELETE FROM users"], ["tag", "t"], ["switch", "main"],
-                      ["delete", "main"], ["protect", "main"], ["import", "shop.db"]):
-            done = subprocess.run([support.BOUGH, *words, "--json"], cwd=self.dir, env=env, user=65534, group=65534,
-                                  extra_groups=[], capture_output=True)
-            if words[0] == "import":
-                self.assertIn(done.returncode, (0, 7))
-            else:
-                self.assertEqual(done.returncode, 7, (words, done.stdout, done.stderr))
-        self.assertEqual(self.names(), ["main"])
-        self.assertEqual(self.value("main", "SELECT count(*) FROM users"), 200)
+
+    def as_nobody(self, *words):
+        done = subprocess.run([support.BOUGH, *words, "--json"], cwd=self.dir, env=self.environment(), user=65534,
+                              group=65534, extra_groups=[], capture_output=True)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_writing_without_permission(self):
+        before = self.snapshot()
+        for words in (["branch", "x"], ["branch", "x", "other"], ["sql", "main", "DELETE FROM users"], ["tag", "t"],
+                      ["sql", "other", "DELETE FROM users"], ["switch", "other"], ["delete", "main", "-r"],
+                      ["protect", "main"], ["rename", "other", "x"], ["commit", "other"],
+                      ["import", "shop.db", "-b", "other"]):
+            status, out, err = self.as_nobody(*words)
+            self.assertEqual((status, out), (7, b""), (words, err))
+        self.assertEqual(self.snapshot(), before)
+
+    def test_reading_without_permission(self):
+        for words in (["branch"], ["tree"], ["log"], ["tag"], ["status", "other"], ["du"], ["verify"], ["url", "main"],
+                      ["diff", "main", "other"], ["sql", "other", "SELECT * FROM users"],
+                      ["sql", "main~0", "SELECT 1"]):
+            status, out, err = self.as_nobody(*words)
+            self.assertEqual((status, err), (0, b""), (words, out))
+            self.assertEqual(out, self.bough(*words, "--json").out, words)
 
 
 if __name__ == "__main__":

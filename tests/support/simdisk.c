@@ -628,6 +628,10 @@ static int sim_open_locked(const char *path, int flags, mode_t mode)
     struct entry entry;
     if (strcmp(path, BOOT_ID_PATH) == 0)
         return open_boot_id();
+    if ((flags & O_TMPFILE) == O_TMPFILE) { /* files without a name are not simulated; callers have another way */
+        errno = EOPNOTSUPP;
+        return -1;
+    }
     if (!(flags & (O_CREAT | O_TRUNC)) || !split(&entry, path))
         return real.open(path, flags, mode);
     struct stat info;

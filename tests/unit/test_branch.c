@@ -12,19 +12,27 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* SQLite's calls come here too: the program's symbols stand before the C library's. */
+/* SQLite's calls come here too: the program's visible symbols stand before the C library's. */
 static unsigned syncs;
+static unsigned fail_sync_at, fail_syncs_until; /* numbers of syncs; 0: none */
 
-int fdatasync(int fd)
+static bool sync_fails(void)
 {
     syncs++;
-    return (int)syscall(SYS_fdatasync, fd);
+    if (fail_sync_at == 0 || syncs < fail_sync_at || syncs > fail_syncs_until)
+        return false;
+    errno = EIO;
+    return true;
 }
 
-int fsync(int fd)
+__attribute__((visibility("default"))) int fdatasync(int fd)
 {
-    syncs++;
-    return (int)syscall(SYS_fsync, fd);
+    return sync_fails() ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+__attribute__((visibility("default"))) int fsync(int fd)
+{
+    return sync_fails() ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
 static bough_branch get(bough_store *store, const char *name, bough_branches *keep)
@@ -485,6 +493,43 @@ TEST(every_lock_may_fail)
     fail_every(FAULTOS_LOCK, ENOLCK);
 }
 
+/* Syncs of the catalog: what failed is not there, now or after a recovery, whether the disk gets well or not. */
+static void fail_sync_of_fork(unsigned nth, bool for_good)
+{
+    bough_store *store = fixture_open();
+    bough_branches made;
+    char name[32];
+    const char *names[1] = {name};
+    snprintf(name, sizeof name, "f-%u-%d", nth, for_good);
+    fail_sync_at = syncs + nth;
+    fail_syncs_until = for_good ? UINT32_MAX : fail_sync_at;
+    int rc = bough_branch_create(&made, store, names, 1, "main", NULL);
+    bough_branches_release(&made);
+    ck_assert(rc == BOUGH_IO || rc == BOUGH_OK);
+    ck_assert(nth > 1 || rc == BOUGH_IO);
+    ck_assert(fixture_has(store, name) == (rc == BOUGH_OK));
+    bough_store_close(store);
+    fail_sync_at = 0;
+    store = fixture_open();
+    ck_assert_msg(fixture_has(store, name) == (rc == BOUGH_OK), "%s: %d", name, rc);
+    if (rc != BOUGH_OK)
+        fixture_fork(store, name, "main");
+    fixture_fork(store, strcat(name, "x"), "main");
+    bough_store_close(store);
+    store = fixture_open();
+    ck_assert(fixture_has(store, name));
+    bough_store_close(store);
+}
+
+TEST(every_sync_may_fail)
+{
+    bough_store_close(fixture_store(3));
+    for (unsigned nth = 1; nth <= 3; nth++) {
+        fail_sync_of_fork(nth, false);
+        fail_sync_of_fork(nth, true);
+    }
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {
@@ -493,6 +538,6 @@ int main(void)
         CASE(a_chain_a_hundred_deep), CASE(a_durable_fork_syncs_once), CASE(a_fresh_process_syncs_twice),
         CASE(a_fork_makes_no_file_and_opens_no_layer), CASE(list), CASE(a_damaged_layer_hides_no_other_branch),
         CASE(status), CASE(rename_keeps_what_belongs_to_it), CASE(protect), CASE(every_allocation_may_fail),
-        CASE(every_read_may_fail), CASE(every_write_may_fail), CASE(every_lock_may_fail)};
+        CASE(every_read_may_fail), CASE(every_write_may_fail), CASE(every_lock_may_fail), CASE(every_sync_may_fail)};
     return harness_run("branch", cases, COUNT_OF(cases));
 }

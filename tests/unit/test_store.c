@@ -1,6 +1,8 @@
 /* test_store.c - opening a store. */
 #include "fixture.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,9 +68,50 @@ TEST(options)
     bough_store_close(store);
 }
 
+/* ---- threads ---- */
+
+static char thread_path[4096];
+
+static void *work(void *context)
+{
+    const char *prefix = context;
+    char name[32], child[40];
+    for (int i = 0; i < 12; i++) {
+        bough_store *store = NULL; /* a handle for each round: the space comes and goes */
+        ASSERT_OK(bough_store_open(&store, thread_path, NULL));
+        snprintf(name, sizeof name, "%s-%d", prefix, i);
+        snprintf(child, sizeof child, "%s-child", name);
+        fixture_fork(store, name, i % 2 ? "shared" : "main");
+        fixture_write(store, name, 0, (uint8_t)(i + 10));
+        fixture_fork(store, child, name);
+        ck_assert_uint_eq(fixture_read(store, child, 0), (uint8_t)(i + 10));
+        ck_assert_uint_eq(fixture_read(store, "shared", 0), 99);
+        bough_store_close(store);
+    }
+    return NULL;
+}
+
+TEST(threads_with_handles_of_their_own)
+{
+    bough_store *store = fixture_store(2);
+    pthread_t threads[4];
+    char names[4][4] = {"t0", "t1", "t2", "t3"};
+    fixture_fork(store, "shared", "main");
+    fixture_write(store, "shared", 0, 99);
+    bough_store_close(store);
+    snprintf(thread_path, sizeof thread_path, "%s", harness_path("s.bough"));
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, work, names[i]), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    store = fixture_open();
+    ck_assert_uint_eq(fixture_count(store), 2 + 4 * 12 * 2);
+    bough_store_close(store);
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {CASE(opens), CASE(relative_paths_and_symlinks), CASE(what_is_no_store),
-                                                CASE(options)};
+                                                CASE(options), CASE(threads_with_handles_of_their_own)};
     return harness_run("store", cases, COUNT_OF(cases));
 }

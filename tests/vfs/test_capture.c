@@ -549,22 +549,27 @@ TEST(live_wal_users)
     ck_assert_int_ne(access(with(path, "-shm"), F_OK), 0);
 }
 
+enum checkpointed { NOTHING, EVERYTHING, ALL_BUT_THE_LAST };
+
 /* The users write, checkpoint and leave while the source is open: it stays at its transaction. */
-static void write_meanwhile(bool checkpoint_first)
+static void write_meanwhile(enum checkpointed before, const char *name)
 {
     struct peer peer;
     struct bough__source source;
     char *resolved = NULL;
     size_t len = 0;
-    const char *path = place(checkpoint_first ? "first.db" : "second.db");
+    const char *path = place(name);
     peer_start(&peer, path);
     peer_must(&peer, make_live);
-    if (checkpoint_first)
+    if (before != NOTHING)
         peer_must(&peer, "PRAGMA wal_checkpoint(PASSIVE)");
+    if (before == ALL_BUT_THE_LAST) /* most pages are in the database file alone, and it must not change */
+        peer_must(&peer, "UPDATE t SET b='one' WHERE a=1");
     uint8_t *expected = reference_bytes(path, &len);
     ASSERT_OK(bough__capture_open(&source, &resolved, path, 0));
     peer_must(&peer, "UPDATE t SET b=hex(randomblob(99))");
     peer_run(&peer, "PRAGMA wal_checkpoint(PASSIVE)");
+    compare_with(&source, expected, len);
     peer_must(&peer, "DELETE FROM t WHERE a>100");
     peer_run(&peer, "PRAGMA wal_checkpoint(PASSIVE)");
     peer_must(&peer, "INSERT INTO t SELECT a+10000, hex(randomblob(300)) FROM t");
@@ -580,8 +585,9 @@ static void write_meanwhile(bool checkpoint_first)
 
 TEST(live_users_go_on)
 {
-    write_meanwhile(true);
-    write_meanwhile(false);
+    write_meanwhile(NOTHING, "first.db");
+    write_meanwhile(EVERYTHING, "second.db");
+    write_meanwhile(ALL_BUT_THE_LAST, "third.db");
 }
 
 TEST(a_user_was_killed)
@@ -714,6 +720,30 @@ TEST(damaged_hot_journals)
             check_refused(BOUGH_CORRUPT, path); /* a format before SQLite 3.4 */
         else
             check_capture(path);
+    }
+    free(journal);
+}
+
+TEST(a_journal_with_another_page_count)
+{
+    size_t len = 0;
+    const char *path = make_hot(1024, "PRAGMA synchronous=FULL", changes[0]);
+    uint8_t *journal = harness_read_file(with(path, "-journal"), &len);
+    uint32_t count = get_big(journal + 16);
+    const uint32_t counts[] = {count / 2, count - 1, count + 1, count + 100, 1, 0};
+    for (size_t i = 0; i < COUNT_OF(counts); i++) {
+        put_big(journal + 16, counts[i]);
+        harness_write_file(with(path, "-journal"), journal, len);
+        if (counts[i] != 0) {
+            check_capture(path);
+            continue;
+        }
+        struct bough__source source;
+        char *resolved = NULL;
+        ASSERT_OK(bough__capture_open(&source, &resolved, path, 0));
+        ck_assert_uint_eq(source.size_bytes, 0);
+        source.close(source.context);
+        free(resolved);
     }
     free(journal);
 }
@@ -853,6 +883,7 @@ int main(void)
         CASE(hot_journals),
         CASE(the_first_transaction_of_all),
         CASE(damaged_hot_journals),
+        CASE(a_journal_with_another_page_count),
         CASE(journals_that_are_not_hot),
         CASE(a_super_journal),
         CASE(a_live_writer_waits),

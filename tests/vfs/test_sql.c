@@ -22,7 +22,7 @@ static struct twins open_twins(const char *pragmas)
     twins.branch = database_open();
     twins.file = database_open_uri(harness_path("twin.db"));
     database_run(twins.branch, "%s", pragmas);
-    database_run(twins.file, "%s", pragmas);
+    database_run(twins.file, "%s; PRAGMA synchronous = OFF", pragmas);
     return twins;
 }
 
