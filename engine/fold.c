@@ -46,8 +46,11 @@ static int hash_page(struct bough__entry *out, struct bough__space *space, uint3
     int rc = bough__frame_read(space, number, page->frame, page->block, page->sum, buffer, block_size, true);
     if (rc != BOUGH_OK)
         return rc;
+    uint32_t length = bough__block_length(page->block, size_bytes, block_size);
+    if (bough__is_zero(buffer, length))
+        return BOUGH_OK; /* zeros have one encoding, also in a short last page */
     *out = (struct bough__entry){.layer = number, .frame = page->frame, .birth = page->birth, .sum = page->sum};
-    return bough__sha256(out->digest, buffer, bough__block_length(page->block, size_bytes, block_size));
+    return bough__sha256(out->digest, buffer, length);
 }
 
 /* The digest of a short last page covers the bytes that it has, so a page whose length changes has another one although
@@ -68,7 +71,9 @@ static int rehash_last(bool *out_changed, struct bough__change *out, struct boug
         if (rc == BOUGH_OK && out->entry.layer != 0) {
             rc = bough__frame_read(space, out->entry.layer, out->entry.frame, block, out->entry.sum, buffer,
                                    old->block_size, true);
-            if (rc == BOUGH_OK)
+            if (rc == BOUGH_OK && bough__is_zero(buffer, length))
+                out->entry = (struct bough__entry){0};
+            else if (rc == BOUGH_OK)
                 rc = bough__sha256(out->entry.digest, buffer, length);
             out->block = block;
             *out_changed = true;

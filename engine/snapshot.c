@@ -1,8 +1,8 @@
 /* snapshot.c - reading one immutable state of a branch, or a past one.
  *
  * A lookup asks the overlay as of the snapshot's transaction and then the tree below it; never a chain of branches.
- * A pinned snapshot keeps its overlay's generation alive; frames are not used again while the layer is open, so
- * whatever it refers to stays.
+ * A pinned snapshot keeps its overlay's generation alive in this process, and its pin in shared memory keeps every
+ * frame that it refers to from being used again, by anyone (recycler.h).
  */
 #include "error.h"
 #include "fold.h"
@@ -14,7 +14,7 @@
 
 /* ---- pinning ---- */
 
-/* BOUGH_BUSY: the branch moved on while it was being pinned. */
+/* BOUGH_STALE: the branch moved on while it was being pinned. */
 static int try_pin(struct bough__snapshot *out, struct bough__layer *layer)
 {
     struct bough__published state = {0}, pinned = {0};
@@ -26,7 +26,7 @@ static int try_pin(struct bough__snapshot *out, struct bough__layer *layer)
     rc = bough__layer_refresh(layer, &state);
     /* Newer than what was pinned: as good, and kept by the same pin until it moves up. */
     if (rc == BOUGH_OK && state.txn != pinned.txn && !bough__shm_pin_resume(&layer->shm, pin, state.txn))
-        rc = BOUGH_BUSY;
+        rc = BOUGH_STALE;
     if (rc == BOUGH_OK) {
         bough__overlay_retain(layer->overlay);
         *out = (struct bough__snapshot){.space = layer->space,
@@ -50,7 +50,7 @@ int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
         return bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
     for (;;) {
         int rc = try_pin(out, layer);
-        if (rc != BOUGH_BUSY || bough__shm_flags(&layer->shm) & BOUGH__SHM_GONE)
+        if (rc != BOUGH_STALE)
             return rc;
     }
 }
@@ -115,8 +115,9 @@ static int read_entry(const struct bough__snapshot *snapshot, const struct bough
     return BOUGH_OK;
 }
 
-/* Where the block lies; the digest is filled where it is known already. */
-static int find(struct bough__entry *out, bool *out_has_digest, const struct bough__snapshot *snapshot, uint64_t block)
+/* Where the block lies; the digest is filled where it is known already and the place is not all that is wanted. */
+static int find(struct bough__entry *out, bool *out_has_digest, const struct bough__snapshot *snapshot, uint64_t block,
+                bool wants_place_only)
 {
     struct bough__overlay_entry version = {0};
     enum bough__overlay_hit hit = BOUGH__OVERLAY_MISS;
@@ -126,6 +127,8 @@ static int find(struct bough__entry *out, bool *out_has_digest, const struct bou
         return BOUGH_OK;
     if (snapshot->overlay != NULL && snapshot->txn > snapshot->overlay->base_txn)
         hit = bough__overlay_find(&version, snapshot->overlay, block, snapshot->txn);
+    if (hit == BOUGH__OVERLAY_MISS && wants_place_only)
+        return bough__map_place(out, snapshot->space->nodes, &snapshot->tree, block);
     if (hit == BOUGH__OVERLAY_MISS)
         return bough__map_lookup(out, snapshot->space->nodes, &snapshot->tree, block);
     if (hit == BOUGH__OVERLAY_FRAME) {
@@ -142,7 +145,7 @@ int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block,
 {
     bool has_digest = false;
     struct bough__entry entry = {0};
-    int rc = find(&entry, &has_digest, snapshot, block);
+    int rc = find(&entry, &has_digest, snapshot, block, true);
     return rc != BOUGH_OK ? rc : read_entry(snapshot, &entry, block, out_page, use_mapping);
 }
 
@@ -163,7 +166,7 @@ int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot
                           bool want_digest)
 {
     bool has_digest = false;
-    int rc = find(out, &has_digest, snapshot, block);
+    int rc = find(out, &has_digest, snapshot, block, false);
     if (rc != BOUGH_OK || !want_digest || out->layer == 0)
         return rc;
     /* A short last page's digest in the tree is of the length that it had there. */
