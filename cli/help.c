@@ -259,10 +259,10 @@ static void roff_exits(FILE *file)
 #define X(name, status, word, text) fprintf(file, ".TP\n%d\n%s\n", status, text);
     CLI_EXITS(X)
 #undef X
-    fputs(
-        ".PP\nA command that a signal ended leaves the store as it was and dies of that signal. A command whose output "
-        "cannot be\nwritten exits with 7; what it had done by then stays done.\n",
-        file);
+    fputs(".PP\nA command that a signal ended leaves the store as it was and dies of that signal.\n"
+          "A command whose output has nowhere to go exits with 7 and changes nothing;\n"
+          "where output fails later on, what was done by then stays done.\n",
+          file);
 }
 
 void help_man(FILE *file)

@@ -13,7 +13,8 @@
 
 /* ---- layers of branches ---- */
 
-int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row)
+int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *store,
+                               const struct bough__branch_row *row)
 {
     struct bough__commit_row head = {0};
     *out = NULL;
@@ -72,7 +73,8 @@ int bough__current_branch(int64_t *out, struct bough__catalog *catalog)
     return rc;
 }
 
-/* What rows refer to. Forks of one branch often stand together, with one parent and one head: the last of each is kept. */
+/* What rows refer to. Forks of one branch often stand together, with one parent and one head: the last of each is
+ * kept. */
 struct relations {
     struct bough__catalog *catalog;
     int64_t current;
@@ -167,7 +169,8 @@ static int read_layer(bough_branch *out, bough_store *store, const struct bough_
     return rc;
 }
 
-/* Adds what only the layer knows. A damaged one must not hide the others from a list, nor keep a branch from being deleted. */
+/* Adds what only the layer knows. A damaged one must not hide the others from a list, nor keep a branch from being
+ * deleted. */
 static int fill_from_layer(bough_branch *out, bough_store *store, const struct bough__branch_row *row)
 {
     bool absent = false;
@@ -195,7 +198,8 @@ static bough_branch *reserve(bough_branches *branches)
     return &branches->items[branches->count];
 }
 
-int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row, bool is_new)
+int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row,
+                        bool is_new)
 {
     struct relations relations = {.catalog = store->catalog};
     bough_branch *branch = reserve(out);

@@ -4,18 +4,19 @@
  * leave them out. They run on a database in memory here, and catalog.db is attached afterwards: attaching runs none. So
  * every table is named with its schema below, since what an auto-extension made in `main` would come first.
  *
- * Durability. WAL with synchronous=FULL: a transaction is one append to catalog.db-wal and one fdatasync. SQLite syncs the
- * directory once more with the first transaction of a connection. The WAL is made full of zeros, since an fdatasync
- * that also grows the file costs half as much again; it stays between openers (no checkpoint on close), and the
- * transaction that takes it past WAL_LIMIT_BYTES checkpoints it. A fork writes four pages: the leaf of `branches`, its
- * two indexes and the counter.
+ * Durability. WAL with synchronous=FULL: a transaction is one append to catalog.db-wal and one fdatasync. SQLite
+ * syncs the directory once more with the first transaction of a connection. The WAL is made full of zeros, since an
+ * fdatasync that also grows the file costs half as much again; it stays between openers (no checkpoint on close), and
+ * the transaction that takes it past WAL_LIMIT_BYTES checkpoints it. A fork writes four pages: the leaf of
+ * `branches`, its two indexes and the counter.
  *
  * Locks. catalog.lock queues writers of all processes; it belongs to a descriptor and ends with its process. Behind
  * it BEGIN IMMEDIATE meets nobody but a foreign program (a sqlite3 shell), for whom the busy timeout waits. Descriptors
  * of catalog.db itself are never opened and closed here while a connection may exist: closing one would
  * drop SQLite's POSIX locks of the whole process.
  *
- * After a crash: SQLite's recovery finds the last transaction whose frames are whole; a transaction is there entirely or not at all.
+ * After a crash: SQLite's recovery finds the last transaction whose frames are whole; a transaction is there entirely
+ * or not at all.
  */
 #include "catalog.h"
 
@@ -34,24 +35,26 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CATALOG_FILE "catalog.db"
-#define LOCK_FILE "catalog.lock"
-#define APPLICATION_ID 0x626f7567 /* "boug" */
-#define SCHEMA_VERSION 1
-#define PAGE_BYTES 1024
-#define WAL_FRAME_BYTES (PAGE_BYTES + 24)
-#define WAL_LIMIT_BYTES (256 * 1024)
+#define CATALOG_FILE     "catalog.db"
+#define LOCK_FILE        "catalog.lock"
+#define APPLICATION_ID   0x626f7567 /* "boug" */
+#define SCHEMA_VERSION   1
+#define PAGE_BYTES       1024
+#define WAL_FRAME_BYTES  (PAGE_BYTES + 24)
+#define WAL_LIMIT_BYTES  (256 * 1024)
 #define WAL_LIMIT_FRAMES (WAL_LIMIT_BYTES / WAL_FRAME_BYTES)
 /* Where readers keep a full WAL from starting over, it is checkpointed again only after so many frames more. */
 #define WAL_RETRY_FRAMES 64
 
-#define BRANCH_COLUMNS \
+#define BRANCH_COLUMNS                                                                                                 \
     "id, name, parent_id, base, head, layer, head_txn, node_bytes, is_protected, created_at_ms, expires_at_ms, sum"
-#define COMMIT_COLUMNS \
-    "id, root, tree, page_size, parents, author, message, created_at_ms, changed_pages, layer, txn, automatic, pruned, sum"
+#define COMMIT_COLUMNS                                                                                                 \
+    "id, root, tree, page_size, parents, author, message, created_at_ms, changed_pages, layer, txn, automatic, "       \
+    "pruned, sum"
 #define TAG_COLUMNS "name, commit_id, created_at_ms, sum"
 
-/* Rows are found by rowid and the indexes hold keys alone: with pages this small a table without rowid would put its rows into overflow pages. */
+/* Rows are found by rowid and the indexes hold keys alone: with pages this small a table without rowid would put its
+ * rows into overflow pages. */
 static const char schema_sql[] =
     "CREATE TABLE catalog.settings(key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE catalog.branches("
@@ -60,7 +63,8 @@ static const char schema_sql[] =
     " created_at_ms INTEGER NOT NULL, expires_at_ms INTEGER NOT NULL, sum INTEGER NOT NULL);"
     "CREATE INDEX catalog.branches_parent ON branches(parent_id) WHERE parent_id <> 0;"
     "CREATE TABLE catalog.commits("
-    " id BLOB NOT NULL UNIQUE, root BLOB NOT NULL, tree BLOB NOT NULL, page_size INTEGER NOT NULL, parents BLOB NOT NULL,"
+    " id BLOB NOT NULL UNIQUE, root BLOB NOT NULL, tree BLOB NOT NULL, page_size INTEGER NOT NULL, parents BLOB NOT "
+    "NULL,"
     " author TEXT NOT NULL, message TEXT NOT NULL, created_at_ms INTEGER NOT NULL, changed_pages INTEGER NOT NULL,"
     " layer INTEGER NOT NULL, txn INTEGER NOT NULL, automatic INTEGER NOT NULL, pruned INTEGER NOT NULL,"
     " sum INTEGER NOT NULL);"
@@ -127,9 +131,9 @@ struct bough__catalog {
     uint32_t timeout_ms;
     bool is_read_only;
     bool is_writing;
-    unsigned readers;     /* nested bough__catalog_read_begin */
-    int wal_frames;       /* in the WAL after this connection's last commit */
-    int checkpoint_at;    /* frames */
+    unsigned readers;  /* nested bough__catalog_read_begin */
+    int wal_frames;    /* in the WAL after this connection's last commit */
+    int checkpoint_at; /* frames */
 };
 
 /* ---- errors and statements ------------------------------------------------------------------------------------- */
@@ -321,8 +325,8 @@ static int connect_to(struct bough__catalog *catalog, const char *directory)
     /* By name, because the default VFS may be ours. */
     if (!sqlite3_vfs_find("unix"))
         return bough__fail(BOUGH_IO, "%s: SQLite has no VFS \"unix\"", catalog->path);
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_URI |
-                SQLITE_OPEN_NOFOLLOW;
+    int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_URI | SQLITE_OPEN_NOFOLLOW;
     int code = sqlite3_open_v2(":memory:", &catalog->db, flags, "unix");
     if (code != SQLITE_OK)
         return fail_sqlite(catalog, code);
@@ -407,8 +411,8 @@ static int check_identity(struct bough__catalog *catalog)
     return BOUGH_OK;
 }
 
-/* A byte of the lock's file says that a commit is on its way to the disk. A writer that is killed in there leaves it set:
- * what it wrote may be in the page cache alone, and SQLite's recovery takes it as it is. */
+/* A byte of the lock's file says that a commit is on its way to the disk. A writer that is killed in there leaves it
+ * set: what it wrote may be in the page cache alone, and SQLite's recovery takes it as it is. */
 static int mark_commit(struct bough__catalog *catalog, uint8_t is_under_way)
 {
     return bough__os_write(catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
@@ -585,6 +589,12 @@ static void unlock_queue(struct bough__catalog *catalog)
     bough__error_restore(&error);
 }
 
+/* A transaction that could not be ended, for want of memory, is still there. */
+static int end_leftover(struct bough__catalog *catalog)
+{
+    return sqlite3_get_autocommit(catalog->db) ? BOUGH_OK : run(catalog, ROLLBACK);
+}
+
 int bough__catalog_begin(struct bough__catalog *catalog)
 {
     assert(!catalog->is_writing && catalog->readers == 0);
@@ -593,7 +603,9 @@ int bough__catalog_begin(struct bough__catalog *catalog)
     int rc = lock_queue(catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = run(catalog, BEGIN_WRITE);
+    rc = end_leftover(catalog);
+    if (rc == BOUGH_OK)
+        rc = run(catalog, BEGIN_WRITE);
     catalog->is_writing = rc == BOUGH_OK;
     if (rc != BOUGH_OK)
         unlock_queue(catalog);
@@ -613,12 +625,30 @@ static void checkpoint(struct bough__catalog *catalog)
     catalog->checkpoint_at = catalog->wal_frames + WAL_RETRY_FRAMES;
 }
 
+/* A transaction whose sync failed may stand whole in the WAL: this connection and the shared index do not count it, but
+ * a recovery would. One that changes nothing is written over it, which breaks the chain of its checksums whether or
+ * not that one can be synced. */
+static void bury_failed_commit(struct bough__catalog *catalog)
+{
+    struct bough__error_state error;
+    bough__error_save(&error);
+    if (!sqlite3_get_autocommit(catalog->db))
+        run(catalog, ROLLBACK);
+    /* Twice, since SQLite writes no page for an update that leaves a row as it was. */
+    static const char nothing[] = "BEGIN IMMEDIATE; UPDATE catalog.settings SET sum = ~sum WHERE key = 'layer';"
+                                  "UPDATE catalog.settings SET sum = ~sum WHERE key = 'layer'; COMMIT";
+    if (run_text(catalog, nothing) != BOUGH_OK && !sqlite3_get_autocommit(catalog->db))
+        run(catalog, ROLLBACK);
+    bough__error_restore(&error);
+}
+
 int bough__catalog_commit(struct bough__catalog *catalog)
 {
     int rc = mark_commit(catalog, 1);
     if (rc == BOUGH_OK)
         rc = run(catalog, COMMIT);
     if (rc != BOUGH_OK) {
+        bury_failed_commit(catalog);
         bough__catalog_rollback(catalog);
         return rc;
     }
@@ -647,6 +677,8 @@ int bough__catalog_read_begin(struct bough__catalog *catalog)
 {
     int rc = BOUGH_OK;
     if (!catalog->is_writing && catalog->readers == 0)
+        rc = end_leftover(catalog);
+    if (rc == BOUGH_OK && !catalog->is_writing && catalog->readers == 0)
         rc = run(catalog, BEGIN_READ);
     if (rc == BOUGH_OK && !catalog->is_writing)
         catalog->readers++;
@@ -752,7 +784,8 @@ static int find_branch(struct bough__branch_row *out, struct bough__catalog *cat
     memset(out, 0, sizeof *out);
     int rc = step(&has_row, catalog, statement);
     if (rc == BOUGH_OK)
-        rc = has_row ? read_branch(out, catalog, statement) : bough__fail(BOUGH_NOT_FOUND, "there is no branch %s", what);
+        rc = has_row ? read_branch(out, catalog, statement)
+                     : bough__fail(BOUGH_NOT_FOUND, "there is no branch %s", what);
     done_with(statement);
     return rc;
 }
@@ -809,7 +842,8 @@ static int scan_branches(struct bough__catalog *catalog, const char *sql, int64_
 
 int bough__catalog_branches(struct bough__catalog *catalog, bough__branch_callback *callback, void *context)
 {
-    return scan_branches(catalog, "SELECT " BRANCH_COLUMNS " FROM catalog.branches ORDER BY name", 0, callback, context);
+    return scan_branches(catalog, "SELECT " BRANCH_COLUMNS " FROM catalog.branches ORDER BY name", 0, callback,
+                         context);
 }
 
 int bough__catalog_children(struct bough__catalog *catalog, int64_t parent_id, bough__branch_callback *callback,
@@ -963,7 +997,8 @@ int bough__catalog_commit_by_id(struct bough__commit_row *out, struct bough__cat
     bough__hex(hex, id, BOUGH__DIGEST_SIZE);
     rc = step(&has_row, catalog, statement);
     if (rc == BOUGH_OK)
-        rc = has_row ? read_commit(out, catalog, statement) : bough__fail(BOUGH_NOT_FOUND, "there is no commit %s", hex);
+        rc =
+            has_row ? read_commit(out, catalog, statement) : bough__fail(BOUGH_NOT_FOUND, "there is no commit %s", hex);
     if (rc == BOUGH_OK && memcmp(out->id, id, BOUGH__DIGEST_SIZE) != 0) {
         bough__commit_row_clear(out);
         rc = bough__fail(BOUGH_CORRUPT, "%s: the index of commits is damaged at %s", catalog->path, hex);
@@ -1120,8 +1155,8 @@ int bough__catalog_tags(struct bough__catalog *catalog, bough__tag_callback *cal
 {
     sqlite3_stmt *statement = NULL;
     bool has_row = true;
-    int code = sqlite3_prepare_v2(catalog->db, "SELECT " TAG_COLUMNS " FROM catalog.tags ORDER BY name", -1, &statement,
-                                  NULL);
+    int code =
+        sqlite3_prepare_v2(catalog->db, "SELECT " TAG_COLUMNS " FROM catalog.tags ORDER BY name", -1, &statement, NULL);
     int rc = code == SQLITE_OK ? BOUGH_OK : fail_sqlite(catalog, code);
     while (rc == BOUGH_OK && (rc = step(&has_row, catalog, statement)) == BOUGH_OK && has_row) {
         struct bough__tag_row row;

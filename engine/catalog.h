@@ -1,10 +1,10 @@
 /* catalog.h - the store's catalog: branches, commits, tags, settings. A SQLite database (catalog.db) on the system's
  * VFS; the one engine file that includes sqlite3.h.
  *
- * WAL, synchronous=FULL, no checkpoint on close, persistent WAL, page size 1024 (a fork then syncs 3 KiB), opened by the
- * system VFS's own name with a private cache, untouched by auto-extensions. The WAL is checkpointed here when it passes 256 KiB.
- * Writers queue on a blocking lock of a file of the store (`catalog.lock`) and not in a sleeping busy handler.
- * Every row carries an XXH3 of its fields; a row that fails its sum is BOUGH_CORRUPT naming table and key.
+ * WAL, synchronous=FULL, no checkpoint on close, persistent WAL, page size 1024 (a fork then syncs 4 KiB), opened by
+ * the system VFS's own name with a private cache, untouched by auto-extensions. The WAL is checkpointed here when it
+ * passes 256 KiB. Writers queue on a blocking lock of a file of the store (`catalog.lock`) and not in a sleeping busy
+ * handler. Every row carries an XXH3 of its fields; a row that fails its sum is BOUGH_CORRUPT naming table and key.
  */
 #ifndef BOUGH_ENGINE_CATALOG_H
 #define BOUGH_ENGINE_CATALOG_H
@@ -80,7 +80,8 @@ typedef int bough__branch_callback(void *context, const struct bough__branch_row
 int bough__catalog_branches(struct bough__catalog *catalog, bough__branch_callback *callback, void *context);
 int bough__catalog_children(struct bough__catalog *catalog, int64_t parent_id, bough__branch_callback *callback,
                             void *context);
-/* The row's layer is fresh from bough__catalog_new_layer; its number becomes the row's id, so that one counter serves both. BOUGH_REFUSED: the name exists. */
+/* The row's layer is fresh from bough__catalog_new_layer; its number becomes the row's id, so that one counter serves
+ * both. BOUGH_REFUSED: the name exists. */
 int bough__catalog_branch_insert(struct bough__catalog *catalog, struct bough__branch_row *row);
 int bough__catalog_branch_update(struct bough__catalog *catalog, const struct bough__branch_row *row);
 int bough__catalog_branch_delete(struct bough__catalog *catalog, int64_t id);
@@ -110,7 +111,7 @@ int bough__catalog_setting_get(char **out, struct bough__catalog *catalog, const
 int bough__catalog_setting_put(struct bough__catalog *catalog, const char *key, const char *value); /* NULL removes */
 
 /* SQLite's own integrity_check and every row's sum; calls back per finding. */
-int bough__catalog_check(struct bough__catalog *catalog, int (*finding)(void *context, const char *where, const char *what),
-                         void *context);
+int bough__catalog_check(struct bough__catalog *catalog,
+                         int (*finding)(void *context, const char *where, const char *what), void *context);
 
 #endif

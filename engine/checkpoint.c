@@ -243,7 +243,7 @@ static int fold(struct bough__layer_slot *slot, struct bough__layer *layer, cons
     int rc = bough__appender_begin(&appender, layer->space->nodes);
     if (rc == BOUGH_OK)
         rc = bough__fold_pages(&slot->tree, layer->space, appender, &layer->overlay->tree, layer->number, pages, count,
-                               keep, size_bytes, layer->block_size);
+                               layer->overlay->hold_txn, keep, size_bytes, layer->block_size);
     if (rc == BOUGH_OK)
         rc = bough__appender_sync(appender);
     if (rc == BOUGH_OK)
@@ -285,7 +285,7 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
         rc = store_free(&free_frames, layer, &slot, pages, count, keep);
     free(pages);
     if (rc == BOUGH_OK)
-        rc = bough__overlay_create(&overlay, &slot.tree, slot.generation, slot.txn);
+        rc = bough__overlay_create(&overlay, &slot.tree, slot.generation, slot.txn, slot.hold_txn);
     if (rc == BOUGH_OK)
         rc = put_header(layer, &slot);
     if (rc != BOUGH_OK) {

@@ -67,7 +67,7 @@ struct sealing {
     struct bough_store *store;
     struct bough__layer *layer;
     struct bough__snapshot snapshot;
-    struct bough__tree tree;    /* the snapshot, folded */
+    struct bough__tree tree; /* the snapshot, folded */
     uint8_t root[BOUGH__DIGEST_SIZE];
     uint64_t nodes;
     const char *message;

@@ -159,8 +159,8 @@ static int replace_all(struct page_walk *walk, const struct bough__snapshot *a, 
     return walk->result;
 }
 
-int bough__snapshot_count_changes(bough_page_diff *out, const struct bough__snapshot *a, const struct bough__snapshot *b,
-                                  bough_page_callback *callback, void *context)
+int bough__snapshot_count_changes(bough_page_diff *out, const struct bough__snapshot *a,
+                                  const struct bough__snapshot *b, bough_page_callback *callback, void *context)
 {
     struct page_walk walk = {out, 0, UINT64_MAX, callback, context, 0};
     memset(out, 0, sizeof *out);

@@ -2,13 +2,14 @@
  *
  *  1 gather   the rows, with all descendants where asked; what is protected or has other children refuses
  *  2 seize    each branch's layer, so that nobody has it open or, by force, those who have are told. Layers cost
- *             descriptors: beyond HELD_MAX branches a layer is let go of again after the look, and whoever opens it before
- *             step 4 meets the same end as by force
+ *             descriptors: beyond HELD_MAX branches a layer is let go of again after the look, and whoever opens it
+ *             before step 4 meets the same end as by force
  *  3 forget   one catalog transaction looks at the rows again and deletes them: the branches are gone
  *  4 give up  each layer is marked for those who have it open, and its file unlinked unless a commit seals
  *             frames of it; a crash before that leaves files that belong to no branch, which gc removes
  *
- * Layers are locked in the order of their branches' ids and before the catalog, so two deletions cannot block each other.
+ * Layers are locked in the order of their branches' ids and before the catalog, so two deletions cannot block each
+ * other.
  */
 #include "store.h"
 
@@ -20,7 +21,7 @@
 
 #define HELD_MAX 32
 /* Others may be about to close: a list or a commit has a layer open for some milliseconds. */
-#define GRACE_MS 100
+#define GRACE_MS  100
 #define TRIES_MAX 10
 /* A descendant was made after the gathering. */
 #define STARTED_OVER 1

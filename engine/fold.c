@@ -109,7 +109,7 @@ static int fold_in(struct bough__tree *tree, struct bough__space *space, struct 
 
 int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struct bough__appender *appender,
                       const struct bough__tree *old, uint32_t number, const struct bough__fold_page *pages,
-                      size_t count, uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size)
+                      size_t count, uint64_t hold_txn, uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size)
 {
     int rc = BOUGH_OK;
     size_t done = 0;
@@ -135,6 +135,7 @@ int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struc
         size_t n = 0;
         while (rc == BOUGH_OK && n < capacity && done < count) {
             changes[n].block = pages[done].block;
+            changes[n].hold_txn = hold_txn;
             rc = hash_page(&changes[n].entry, space, number, &pages[done], buffer, size_bytes, block_size);
             n++;
             done++;

@@ -261,9 +261,12 @@ static int put_in_place(struct nursery *nursery)
             return bough__fail(BOUGH_REFUSED, "%s exists already", nursery->store);
         return bough__fail_errno("rename", nursery->path);
     }
+    int rc = bough__os_sync_directory(nursery->parent);
+    if (rc != BOUGH_OK && bough__os.rename(nursery->store, nursery->path) == 0)
+        return rc; /* back in the nursery, which goes */
     free(nursery->path);
     nursery->path = NULL;
-    return bough__os_sync_directory(nursery->parent);
+    return rc;
 }
 
 int bough__store_init(bough_transfer *out, const char *store_path, const char *origin_or_null,

@@ -65,8 +65,8 @@ static int start_overlay(struct bough__overlay **out, const struct bough__layer 
                          const struct bough__layer_slot *slot)
 {
     if (slot->generation == 0)
-        return bough__overlay_create(out, &layer->head, 0, layer->head_txn);
-    int rc = bough__overlay_create(out, &slot->tree, slot->generation, slot->txn);
+        return bough__overlay_create(out, &layer->head, 0, layer->head_txn, layer->head_txn);
+    int rc = bough__overlay_create(out, &slot->tree, slot->generation, slot->txn, slot->hold_txn);
     if (rc == BOUGH_OK)
         (*out)->position = bough__layer_log_start(slot);
     return rc;
@@ -436,7 +436,7 @@ static int recover(struct bough__layer *layer, bool same_boot)
                            layer->branch);
     struct bough__published state = {.txn = 0, .size_bytes = layer->head.size_bytes, .block_size = layer->block_size};
     bough__shm_publish(&layer->shm, &state);
-    return bough__overlay_create(&layer->overlay, &layer->head, 0, 0);
+    return bough__overlay_create(&layer->overlay, &layer->head, 0, 0, 0);
 }
 
 /* ---- opening ---- */
@@ -499,8 +499,9 @@ static int attach(struct bough__layer *layer)
     if (rc != BOUGH_OK) {
         struct bough__error_state error;
         bough__error_save(&error);
-        /* A poisoned layer's file stays, so that the next opener knows. */
-        bough__shm_close(&layer->shm, first && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
+        /* The file of a layer that is poisoned or was left by the dead stays, so that the next opener knows. */
+        bough__shm_close(&layer->shm,
+                         first && !same_boot && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
         bough__error_restore(&error);
     }
     return rc;
@@ -550,7 +551,7 @@ static void finish_file(struct bough__layer *layer)
         struct bough__layer_slot slot = layer->slot;
         slot.sequence++;
         slot.durable_txn = state.txn;
-        slot.hold_txn = bough__shm_hold(&layer->shm);
+        /* hold_txn stays: it tells of this generation's beginning. */
         if (bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot) != BOUGH_OK)
             return;
     }

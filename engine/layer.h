@@ -85,7 +85,8 @@ bool bough__snapshot_is_newest(const struct bough__snapshot *snapshot);
 /* Copies the block (block_size bytes; zeros beyond the end of the database) and checks it. BOUGH_CORRUPT names
  * layer, frame and block. use_mapping: see bough__files_read. */
 int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block, void *out_page, bool use_mapping);
-/* Where the block lies and what it is. entry->digest is filled when want_digest (a page of the overlay is hashed then). */
+/* Where the block lies: layer, frame and sum; with want_digest also birth and digest (a page of the overlay is hashed
+ * then). */
 int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot *snapshot, uint64_t block,
                           bool want_digest);
 /* Folds the overlay into a durable tree: layer synced if anything is not, nodes appended and synced. Never waits for the

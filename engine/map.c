@@ -268,6 +268,12 @@ static bool is_untouched(const struct fold *fold, const struct link *link, uint6
     return !link->is_virtual && !has_change_below(fold, end) && (link->ref.file == 0 || end <= fold->keep_blocks);
 }
 
+static bool keeps_place(const struct bough__entry *old, const struct bough__change *change)
+{
+    return same_digest(old->digest, change->entry.digest) &&
+           (old->layer != change->entry.layer || old->birth <= change->hold_txn || old->frame == change->entry.frame);
+}
+
 static bool fold_leaf(struct fold *fold, struct bough__node *node, uint64_t base)
 {
     bool is_changed = false;
@@ -278,9 +284,9 @@ static bool fold_leaf(struct fold *fold, struct bough__node *node, uint64_t base
             is_changed = true;
         }
         if (has_change_below(fold, base + i + 1)) {
-            const struct bough__entry *with = &fold->changes[fold->next++].entry;
-            if (!same_digest(entry->digest, with->digest)) {
-                *entry = *with;
+            const struct bough__change *change = &fold->changes[fold->next++];
+            if (!keeps_place(entry, change)) {
+                *entry = change->entry;
                 is_changed = true;
             }
         }

@@ -50,6 +50,9 @@ struct bough__entry {
 struct bough__change {
     uint64_t block;
     struct bough__entry entry;
+    /* Equal content keeps the place that it has, except a frame of the entry's own layer that was born after this: it
+     * may have been used again since (recycler.h), so the new place counts. */
+    uint64_t hold_txn;
 };
 
 uint64_t bough__block_count(uint64_t size_bytes, uint32_t block_size); /* rounds up; 0 for block size 0 */

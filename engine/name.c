@@ -79,8 +79,8 @@ char *bough__percent_encode(const char *text)
 char *bough__uri(const char *path, const char *parameters)
 {
     char *encoded = bough__percent_encode(path);
-    char *uri = encoded ? bough__format("file:%s%s%s", encoded, parameters ? "?" : "", parameters ? parameters : "")
-                        : NULL;
+    char *uri =
+        encoded ? bough__format("file:%s%s%s", encoded, parameters ? "?" : "", parameters ? parameters : "") : NULL;
     free(encoded);
     return uri;
 }

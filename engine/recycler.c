@@ -215,6 +215,12 @@ static void look_at_parked(struct bough__recycler *recycler, const struct look *
     list_release(&old);
 }
 
+static int by_frame(const void *a, const void *b)
+{
+    const struct bough__dead_frame *x = a, *y = b;
+    return (x->frame > y->frame) - (x->frame < y->frame);
+}
+
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm)
 {
     struct look look;
@@ -234,6 +240,9 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
         sort_out(recycler, &look, &recycler->dead.items[recycler->dead.first++]);
     if (recycler->ready.count == before)
         look_at_parked(recycler, &look);
+    /* Neighbours are written with one call. */
+    if (recycler->ready.count > before)
+        qsort(recycler->ready.items + before, recycler->ready.count - before, sizeof *recycler->ready.items, by_frame);
 }
 
 bool bough__recycler_is_empty(const struct bough__recycler *recycler)

@@ -2,8 +2,8 @@
  *
  *     REF  = ( BRANCH | TAG | hex digits ) [ "~" decimal digits ]
  *
- * Names and ids cannot be confused: six to 64 hex digits are no legal name, and `~` is in none. A branch's bare name means
- * its newest transaction; with `~N`, even `~0`, it is the commit that is meant.
+ * Names and ids cannot be confused: six to 64 hex digits are no legal name, and `~` is in none. A branch's bare name
+ * means its newest transaction; with `~N`, even `~0`, it is the commit that is meant.
  */
 #include "store.h"
 
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX_MIN 6
+#define PREFIX_MIN       6
 #define AMBIGUOUS_LISTED 8
 
 void bough__target_clear(struct bough__target *target)
@@ -131,7 +131,8 @@ static int step_back(struct bough__commit_row *commit, struct bough__catalog *ca
     for (uint64_t i = 0; rc == BOUGH_OK && i < steps; i++) {
         struct bough__commit_row parent = {0};
         if (commit->parent_count == 0)
-            return bough__fail(BOUGH_NOT_FOUND, "%s goes back beyond the first commit, which is %" PRIu64 " back", ref, i);
+            return bough__fail(BOUGH_NOT_FOUND, "%s goes back beyond the first commit, which is %" PRIu64 " back", ref,
+                               i);
         rc = bough__catalog_commit_by_id(&parent, catalog, commit->parents[0]);
         bough__commit_row_clear(commit);
         *commit = parent;
@@ -239,7 +240,9 @@ void bough_ref_release(bough_ref *ref)
 static char *uri_of(const char *path, const char *ref, bool is_branch)
 {
     char *encoded = is_branch ? NULL : bough__percent_encode(ref);
-    char *parameters = is_branch ? bough__strdup("vfs=bough") : encoded ? bough__format("vfs=bough&at=%s", encoded) : NULL;
+    char *parameters = is_branch ? bough__strdup("vfs=bough")
+                       : encoded ? bough__format("vfs=bough&at=%s", encoded)
+                                 : NULL;
     char *uri = parameters ? bough__uri(path, parameters) : NULL;
     free(parameters);
     free(encoded);

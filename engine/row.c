@@ -30,7 +30,8 @@ void bough__tag_row_clear(struct bough__tag_row *row)
 
 /* ---- encoding ---- */
 
-/* Most rows fit into `small`; a long message moves to memory of its own. A failed allocation is noted and told at the end. */
+/* Most rows fit into `small`; a long message moves to memory of its own. A failed allocation is noted and told at the
+ * end. */
 struct encoder {
     uint8_t *bytes;
     size_t len, capacity;

@@ -23,7 +23,7 @@ struct bough__shm_map {
     _Atomic uint64_t magic; /* set last by the builder; carries the layout's version */
     uint8_t boot_id[16];
     _Atomic uint32_t flags;
-    _Atomic uint32_t reserved;
+    _Atomic uint32_t was_built; /* on this boot, by a process that died; its heir has not finished yet */
     _Atomic uint64_t durable_txn;
     _Atomic uint64_t hold_txn;
     _Atomic uint64_t counter; /* counter & 1 names the valid slot */
@@ -72,12 +72,19 @@ static int build(struct bough__shm *shm, bool *out_same_boot)
     uint8_t boot_id[16] = {0};
     const uint8_t unknown[16] = {0};
     bough__os_boot_id(boot_id);
-    bool was_built = shm->map->magic == SHM_MAGIC && memcmp(shm->map->boot_id, boot_id, sizeof boot_id) == 0;
-    uint32_t poison = shm->map->magic == SHM_MAGIC ? shm->map->flags & BOUGH__SHM_POISONED : 0;
-    *out_same_boot = was_built && memcmp(boot_id, unknown, sizeof boot_id) != 0;
-    memset(shm->map, 0, sizeof *shm->map);
-    memcpy(shm->map->boot_id, boot_id, sizeof boot_id);
-    shm->map->flags = poison;
+    struct bough__shm_map *map = shm->map;
+    bool had_state = map->magic == SHM_MAGIC || map->was_built;
+    bool was_built = had_state && memcmp(map->boot_id, boot_id, sizeof boot_id) == 0 &&
+                     memcmp(boot_id, unknown, sizeof boot_id) != 0;
+    *out_same_boot = was_built;
+    /* What must outlive this process is in its place before the mark of a finished state goes: we may be killed too. */
+    map->was_built = was_built;
+    map->flags = had_state ? map->flags & BOUGH__SHM_POISONED : 0;
+    atomic_thread_fence(memory_order_seq_cst);
+    map->magic = 0;
+    atomic_thread_fence(memory_order_seq_cst);
+    memcpy(map->boot_id, boot_id, sizeof boot_id);
+    memset(&map->durable_txn, 0, sizeof *map - offsetof(struct bough__shm_map, durable_txn));
     return BOUGH_OK;
 }
 

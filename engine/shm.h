@@ -60,8 +60,9 @@ struct bough__shm {
  * the machine started, so the page cache holds all that they wrote. */
 int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory,
                     uint32_t number, mode_t mode, uint32_t timeout_ms);
-/* Maps an existing file for reading alone, without becoming an opener: for tools. Of the functions below only those that
- * read may follow, and bough__shm_close. BOUGH_NOT_FOUND: no file. BOUGH_CORRUPT: not built, or of another layout. */
+/* Maps an existing file for reading alone, without becoming an opener: for tools. Of the functions below only those
+ * that read may follow, and bough__shm_close. BOUGH_NOT_FOUND: no file. BOUGH_CORRUPT: not built, or of another
+ * layout. */
 int bough__shm_look(struct bough__shm *out, const char *directory, uint32_t number);
 int bough__shm_ready(struct bough__shm *shm);
 /* True: this process is the last and holds the dead-man lock exclusively (until bough__shm_close). */

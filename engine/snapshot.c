@@ -115,9 +115,9 @@ static int read_entry(const struct bough__snapshot *snapshot, const struct bough
     return BOUGH_OK;
 }
 
-/* Where the block lies; the digest is filled where it is known already and the place is not all that is wanted. */
+/* Where the block lies; with want_whole also birth, and the digest where it is known already. */
 static int find(struct bough__entry *out, bool *out_has_digest, const struct bough__snapshot *snapshot, uint64_t block,
-                bool wants_place_only)
+                bool want_whole)
 {
     struct bough__overlay_entry version = {0};
     enum bough__overlay_hit hit = BOUGH__OVERLAY_MISS;
@@ -127,10 +127,9 @@ static int find(struct bough__entry *out, bool *out_has_digest, const struct bou
         return BOUGH_OK;
     if (snapshot->overlay != NULL && snapshot->txn > snapshot->overlay->base_txn)
         hit = bough__overlay_find(&version, snapshot->overlay, block, snapshot->txn);
-    if (hit == BOUGH__OVERLAY_MISS && wants_place_only)
-        return bough__map_place(out, snapshot->space->nodes, &snapshot->tree, block);
     if (hit == BOUGH__OVERLAY_MISS)
-        return bough__map_lookup(out, snapshot->space->nodes, &snapshot->tree, block);
+        return want_whole ? bough__map_lookup(out, snapshot->space->nodes, &snapshot->tree, block)
+                          : bough__map_place(out, snapshot->space->nodes, &snapshot->tree, block);
     if (hit == BOUGH__OVERLAY_FRAME) {
         *out_has_digest = false;
         *out = (struct bough__entry){.layer = snapshot->layer->number,
@@ -145,7 +144,7 @@ int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block,
 {
     bool has_digest = false;
     struct bough__entry entry = {0};
-    int rc = find(&entry, &has_digest, snapshot, block, true);
+    int rc = find(&entry, &has_digest, snapshot, block, false);
     return rc != BOUGH_OK ? rc : read_entry(snapshot, &entry, block, out_page, use_mapping);
 }
 
@@ -166,7 +165,7 @@ int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot
                           bool want_digest)
 {
     bool has_digest = false;
-    int rc = find(out, &has_digest, snapshot, block, false);
+    int rc = find(out, &has_digest, snapshot, block, want_digest);
     if (rc != BOUGH_OK || !want_digest || out->layer == 0)
         return rc;
     /* A short last page's digest in the tree is of the length that it had there. */
@@ -232,7 +231,7 @@ int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const str
         rc = bough__appender_begin(&appender, snapshot->space->nodes);
     if (rc == BOUGH_OK)
         rc = bough__fold_pages(out, snapshot->space, appender, &snapshot->tree, snapshot->layer->number, pages, count,
-                               keep, snapshot->size_bytes, snapshot->block_size);
+                               snapshot->overlay->hold_txn, keep, snapshot->size_bytes, snapshot->block_size);
     if (rc == BOUGH_OK)
         rc = bough__appender_sync(appender);
     if (rc == BOUGH_OK && out_nodes != NULL)

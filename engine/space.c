@@ -1,7 +1,8 @@
 /* space.c - the stores that this process has open, one bough__space for each directory.
  *
- * Handles and connections find one another here, so that they share file caches and layers. The key is the directory's device and
- * inode and the store's UUID: `cp -r` copies UUIDs, and a directory that was deleted leaves its inode to the next one.
+ * Handles and connections find one another here, so that they share file caches and layers. The key is the
+ * directory's device and inode and the store's UUID: `cp -r` copies UUIDs, and a directory that was deleted leaves
+ * its inode to the next one.
  */
 #include "space.h"
 
@@ -16,7 +17,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
-#define HEADER_BYTES 56
+#define HEADER_BYTES   56
 #define KNOWN_FEATURES 0
 
 static const uint8_t magic[16] = "bough store 1\n\0";
@@ -156,7 +157,9 @@ int bough__space_open(struct bough__space **out, const char *directory)
         return BOUGH_NOMEM;
     pthread_mutex_init(&fresh->mutex, NULL);
     fresh->directory = realpath(directory, NULL);
-    int rc = fresh->directory ? BOUGH_OK : errno == ENOMEM ? bough__fail_memory() : bough__fail_errno("find", directory);
+    int rc = fresh->directory  ? BOUGH_OK
+             : errno == ENOMEM ? bough__fail_memory()
+                               : bough__fail_errno("find", directory);
     if (rc == BOUGH_OK)
         rc = read_identity(fresh);
     if (rc != BOUGH_OK) {

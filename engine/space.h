@@ -1,5 +1,6 @@
 /* space.h - a store as this process has it open: one for each directory (by device and inode), shared by every handle
- * and connection. Holds what they share: file caches, node cache, open layers. Knows nothing of branches or the catalog.
+ * and connection. Holds what they share: file caches, node cache, open layers. Knows nothing of branches or the
+ * catalog.
  */
 #ifndef BOUGH_ENGINE_SPACE_H
 #define BOUGH_ENGINE_SPACE_H

@@ -28,8 +28,9 @@ struct bough__target {
 int bough__target_resolve(struct bough__target *out, struct bough_store *store, const char *ref);
 void bough__target_clear(struct bough__target *target);
 
-/* Opens the layer of a branch as its row says, and looks at the row again afterwards, since the branch may have been deleted before this
- * process could be seen as one of its openers. BOUGH_GONE: deleted; BOUGH_BUSY: its layer was replaced, read the row again. */
+/* Opens the layer of a branch as its row says, and looks at the row again afterwards, since the branch may have been
+ * deleted before this process could be seen as one of its openers. BOUGH_GONE: deleted; BOUGH_BUSY: its layer was
+ * replaced, read the row again. */
 int bough__branch_layer(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row);
 /* The same without the second look: for showing a branch, and for one whose row is deleted already. */
 int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *store,
@@ -43,21 +44,23 @@ int bough__target_pin(struct bough__snapshot *out, struct bough__layer **out_lay
 int bough__branch_seal(bool *out_changed, struct bough_store *store, struct bough__branch_row *row,
                        const char *message, bool automatic);
 
-/* Inserts a commit, inside a write transaction: fills root, page_size, id, author (where NULL) and created_at_ms (where 0), and
- * moves the time on by a millisecond where the id exists already, so that every commit has a row of its own. */
+/* Inserts a commit, inside a write transaction: fills root, page_size, id, author (where NULL) and created_at_ms
+ * (where 0), and moves the time on by a millisecond where the id exists already, so that every commit has a row of
+ * its own. */
 int bough__commit_record(struct bough__catalog *catalog, struct bough__commit_row *row);
-/* Pages that differ between two trees, as a commit's changed_pages counts them. Gives up at `limit` differing pages (0: never) with
- * BOUGH__NOT_COUNTED, which bounds the time that a commit after a bulk load takes. */
+/* Pages that differ between two trees, as a commit's changed_pages counts them. Gives up at `limit` differing pages
+ * (0: never) with BOUGH__NOT_COUNTED, which bounds the time that a commit after a bulk load takes. */
 #define BOUGH__COUNT_LIMIT 1024
 int bough__tree_count_changes(uint64_t *out, struct bough__space *space, const struct bough__tree *from,
                               const struct bough__tree *to, uint64_t limit);
 /* The same for two snapshots, page by page; see bough_diff_pages. */
-int bough__snapshot_count_changes(bough_page_diff *out, const struct bough__snapshot *a, const struct bough__snapshot *b,
-                                  bough_page_callback *callback, void *context);
+int bough__snapshot_count_changes(bough_page_diff *out, const struct bough__snapshot *a,
+                                  const struct bough__snapshot *b, bough_page_callback *callback, void *context);
 
 /* A branch as the public struct shows it, appended to out. is_new: its layer cannot exist yet. A damaged layer does not
  * fail the call: the branch is shown as dirty, with its head's size. */
-int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row, bool is_new);
+int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row,
+                        bool is_new);
 /* BOUGH_NOT_FOUND for a commit whose pages gc gave back. */
 int bough__commit_usable(const struct bough__commit_row *commit);
 /* BOUGH_REFUSED when a branch or a tag has the name. */
@@ -73,13 +76,14 @@ struct bough__source {
     int (*read)(void *context, uint64_t offset, void *buffer, size_t len_bytes);  /* exactly len */
     /* Next range that may hold something other than zeros at or after offset; false: none. NULL: everything may. */
     bool (*next_data)(void *context, uint64_t offset, uint64_t *out_start, uint64_t *out_end);
-    /* After the last read, before anything is kept: BOUGH_BUSY when what was read may not belong together. May be NULL. */
+    /* After the last read, before anything is kept: BOUGH_BUSY when what was read may not belong together. May be
+     * NULL. */
     int (*finish)(void *context);
     void (*close)(void *context);
     mode_t mode;        /* of the file: the store takes it */
 };
 
-/* Engine halves of bough_store_init, bough_import and bough_export; vfs/capture.c opens live SQLite files as sources. */
+/* Engine halves of bough_store_init, bough_import and bough_export; vfs/capture.c opens live SQLite files as sources */
 int bough__store_init(bough_transfer *out, const char *store_path, const char *origin_or_null,
                       struct bough__source *source, const bough_options *options);
 int bough__store_import(bough_transfer *out, struct bough_store *store, const char *branch,

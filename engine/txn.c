@@ -230,7 +230,7 @@ static int create_file(struct bough__txn *txn)
     if (rc != BOUGH_OK)
         return rc;
     struct bough__overlay *overlay = NULL;
-    rc = bough__overlay_create(&overlay, &layer->head, 1, 0);
+    rc = bough__overlay_create(&overlay, &layer->head, 1, 0, 0);
     if (rc != BOUGH_OK)
         return rc; /* the file exists without a transaction, which is fine; nobody was told of it */
     overlay->position = bough__layer_log_start(&slot);

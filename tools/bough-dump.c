@@ -1,8 +1,8 @@
 /* bough-dump.c - prints any file of a store as people read it. docs/format.md explains what it shows.
  *
- * It has no decoder of its own: everything is read by the functions that the engine reads it with, so what they refuse is
- * refused here, as a line that begins with "damaged:". The dump goes on after damage as far as it can, and ends with
- * exit status 6. Nothing is locked or changed, with one exception: SQLite opens the catalog as it opens any database.
+ * It has no decoder of its own: everything is read by the functions that the engine reads it with, so what they refuse
+ * is refused here, as a line that begins with "damaged:". The dump goes on after damage as far as it can, and ends with
+ * exit status 6. Nothing is locked or changed, with one exception: the catalog is opened as the engine opens it.
  * The file of a branch that is being written may change between two lines.
  */
 #include "catalog.h"
@@ -25,7 +25,7 @@
 
 struct dump {
     struct bough__space *space;
-    const char *path;    /* as given */
+    const char *path; /* as given */
     int fd;
     bool with_pages, with_hex, is_damaged;
     struct bough__layer_identity identity; /* of a layer file */
@@ -360,8 +360,7 @@ static int dump_node(struct dump *dump, struct bough__node_ref ref)
         rc = bough__node_digest(digest, &node);
     if (rc == BOUGH_OK) {
         printf("node %" PRIu32 ": level %u, %u %s, checksum ok, digest %s\n", ref.index, node.level,
-               count_children(&node), node.level == 1 ? "pages" : "children",
-               hex_of(text, digest, BOUGH__DIGEST_SIZE));
+               count_children(&node), node.level == 1 ? "pages" : "children", hex_of(text, digest, BOUGH__DIGEST_SIZE));
         if (dump->with_pages)
             print_children(&node);
     } else {
@@ -552,8 +551,8 @@ static int find_place(struct place *out, const char *path)
     if (rc == BOUGH_OK)
         out->kind = kind_of(&out->number, out->store, name);
     if (rc == BOUGH_OK && out->kind == NO_KIND)
-        rc = bough__fail(BOUGH_USAGE, "%s is no file of a store: db, catalog.db, layers/N.layer, nodes/N.nodes, run/N.shm",
-                         path);
+        rc = bough__fail(BOUGH_USAGE,
+                         "%s is no file of a store: db, catalog.db, layers/N.layer, nodes/N.nodes, run/N.shm", path);
     return rc;
 }
 

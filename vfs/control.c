@@ -73,8 +73,8 @@ static int control_sync(struct bough__file *file, const char *super_journal)
     if (!super_journal)
         return SQLITE_OK;
     sqlite3_log(SQLITE_IOERR,
-                "bough: a transaction cannot write to the branch at %s and to another database at once (%s)", file->path,
-                super_journal);
+                "bough: a transaction cannot write to the branch at %s and to another database at once (%s)",
+                file->path, super_journal);
     bough__journal_disown(file->journal);
     file->cache.has_bytes = false;
     return SQLITE_IOERR;

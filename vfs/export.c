@@ -200,9 +200,11 @@ static int checkpoint_row(void *context, int count, char **values, char **names)
     return 0;
 }
 
-/* Locks the old database and empties what lies beside it. *out is NULL when it is no database. */
-static int bring_to_rest(sqlite3 **out, const char *path, uint32_t timeout_ms)
+/* Locks the old database and empties what lies beside it. *out is NULL when it is no database. In exclusive locking
+ * mode the lock outlives the transaction that took it. */
+static int bring_to_rest(sqlite3 **out, const struct target *target, uint32_t timeout_ms)
 {
+    const char *path = target->path;
     sqlite3 *db = NULL;
     bool is_busy = false;
     *out = NULL;
@@ -211,14 +213,15 @@ static int bring_to_rest(sqlite3 **out, const char *path, uint32_t timeout_ms)
         sqlite3_busy_timeout(db, (int)timeout_ms);
         rc = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     }
+    /* The first write transaction on an empty file makes a page, and for it a journal. Neither may come to disk. */
+    if (rc == SQLITE_OK && target->info.st_size == 0)
+        rc = sqlite3_exec(db, "PRAGMA journal_mode=MEMORY", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT", NULL, NULL, NULL);
+        rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; ROLLBACK", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", checkpoint_row, &is_busy, NULL);
     if (rc == SQLITE_OK && is_busy)
         rc = SQLITE_BUSY;
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL);
     int result = code_of(rc);
     if (result == BOUGH_BUSY)
         bough__fail(BOUGH_BUSY, "%s is in use", path);
@@ -242,15 +245,21 @@ static int remove_beside(const char *path, const char *suffix)
     return rc;
 }
 
-/* Whether someone else has the file open, if only idly: the kernel gives a write lease to the only descriptor of a file.
- * Where it gives none the answer is yes, which is always safe. */
+/* Whether someone else has the file open, if only idly: the kernel gives a write lease to the only descriptor of a
+ * file. Where it gives none the answer is yes, which is always safe. */
 static int has_openers(bool *out, const struct target *target)
 {
     int fd = -1;
     int rc = bough__os_open(&fd, target->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
-    *out = rc == BOUGH_OK && fcntl(fd, F_SETLEASE, F_WRLCK) != 0;
-    if (rc == BOUGH_OK && !*out)
-        (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+    *out = true;
+    /* The kernel's own, passing references to a file count, too. */
+    for (int tries = 0; rc == BOUGH_OK && *out && tries < 5; tries++) {
+        *out = fcntl(fd, F_SETLEASE, F_WRLCK) != 0;
+        if (*out)
+            usleep(1000);
+        else
+            (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+    }
     bough__close_or_park(&fd);
     return rc;
 }
@@ -296,7 +305,7 @@ static int replace_database(struct target *target, uint64_t size_bytes, uint32_t
     bool is_shared = false;
     int rc = has_openers(&is_shared, target);
     if (rc == BOUGH_OK)
-        rc = bring_to_rest(&db, target->path, timeout_ms);
+        rc = bring_to_rest(&db, target, timeout_ms);
     for (size_t i = 0; rc == BOUGH_OK && i < sizeof beside / sizeof *beside; i++)
         rc = remove_beside(target->path, beside[i]);
     if (rc == BOUGH_OK)

@@ -3,31 +3,31 @@
  * Locks and states. The pager's lock levels become verbs of the engine:
  *
  *     NONE -> SHARED       pins the branch's newest transaction; every read until the unlock sees that one
- *     SHARED -> RESERVED   takes the writer lock and begins a transaction on the pinned state. SQLITE_BUSY when there is
- *                          another writer, SQLITE_BUSY_SNAPSHOT when something was committed since the pin
+ *     SHARED -> RESERVED   takes the writer lock and begins a transaction on the pinned state. SQLITE_BUSY when there
+ *                          is another writer, SQLITE_BUSY_SNAPSHOT when something was committed since the pin
  *     PENDING, EXCLUSIVE   granted: readers are not in the way of a writer
- *     COMMIT_PHASETWO      commits. It is the last call before the unlock: FCNTL_SYNC and xSync come earlier, but also in
- *                          a rollback after a spill, and the truncation of a shrunk database comes after them
+ *     COMMIT_PHASETWO      commits. It is the last call before the unlock: FCNTL_SYNC and xSync come earlier, but also
+ *                          in a rollback after a spill, and the truncation of a shrunk database comes after them
  *     -> SHARED, NONE      ends the transaction; what was not committed is dropped. After a commit the new state is
  *                          pinned first, while the writer lock keeps it the newest
  *
- * With locking_mode=EXCLUSIVE there is no unlock between transactions: one engine transaction then commits several times.
+ * With locking_mode=EXCLUSIVE there is no unlock between transactions: one engine transaction then commits several
+ * times.
  *
- * The snapshot is kept over an unlock, parked so that it keeps nothing from being used again, and resumed while it is the
- * newest. So a read transaction on an unchanged branch makes no system call and allocates nothing. A handle without a lock (SQLite reads the page size so, when it opens)
+ * The snapshot is kept over an unlock, parked so that it keeps no page from being used again, and resumed while it is
+ * the newest. So a read transaction on an unchanged branch makes no system call and allocates nothing. A handle without a lock (SQLite reads the page size so, when it opens)
  * reads from a pin of that moment.
  *
  * Is SQLite's page cache still right? SQLite asks by reading 16 bytes at offset 24 when it takes SHARED, and compares
- * them with those of the page 1 that it last read or wrote. The bytes themselves cannot answer: two states may well have
- * equal counters, and in exclusive mode the counter stands still. So the answer is made: exactly the bytes that SQLite
- * compares with (struct bough__cache remembers them) when the pinned state is the one that the cache was built
- * from, random ones otherwise. The state moves on with the handle's own commits, since the cache does.
- * The same read under a writer's lock comes only after an error in exclusive mode, when SQLite
- * has just emptied its cache and, with no journal to roll back, counts on a database that is as it was: the
- * transaction's changes are dropped there.
+ * them with those of the page 1 that it last read or wrote. The bytes themselves cannot answer: two states may well
+ * have equal counters, and in exclusive mode the counter stands still. So the answer is made: exactly the bytes that
+ * SQLite compares with (struct bough__cache remembers them) when the pinned state is the one that the cache was built
+ * from, random ones otherwise. The state moves on with the handle's own commits, since the cache does. The same read
+ * under a writer's lock comes only after an error in exclusive mode, when SQLite has just emptied its cache and, with
+ * no journal to roll back, counts on a database that is as it was: the transaction's changes are dropped there.
  *
- * SQLite's pages and the engine's blocks are of one size, except after VACUUM with a new page_size or an import of such a
- * file. Reads and writes of any range work; whole blocks go straight through.
+ * SQLite's pages and the engine's blocks are of one size, except after VACUUM with a new page_size or an import of
+ * such a file. Reads and writes of any range work; whole blocks go straight through.
  */
 #include "vfs.h"
 
@@ -143,21 +143,15 @@ static int need_scratch(struct bough__file *file, uint32_t block_bytes)
 
 /* ---- SQLite's cache -------------------------------------------------------------------------------------------- */
 
-static void note_page_1_read(struct bough__file *file, const uint8_t *page)
+/* SQLite's cache has this page 1 from now on. */
+static void note_page_1(struct bough__file *file, const uint8_t *page, bool is_shown_so)
 {
     struct bough__cache *cache = &file->cache;
     if (!cache->has_state) {
         cache->has_state = true;
         cache->txn = file->state;
     }
-    cache->has_bytes = cache->txn == file->state;
-    memcpy(cache->bytes, page + BOUGH__VALIDITY_OFFSET, sizeof(cache->bytes));
-}
-
-static void note_page_1_write(struct bough__file *file, const uint8_t *page, bool is_shown_as_given)
-{
-    struct bough__cache *cache = &file->cache;
-    cache->has_bytes = is_shown_as_given;
+    cache->has_bytes = is_shown_so && cache->txn == file->state;
     memcpy(cache->bytes, page + BOUGH__VALIDITY_OFFSET, sizeof(cache->bytes));
 }
 
@@ -213,7 +207,7 @@ static void show_header(struct bough__file *file, uint8_t *bytes, size_t len_byt
         return;
     bool is_page_1 = offset == 0 && len_bytes > BOUGH__HEADER_BYTES;
     if (is_page_1 && file->lock != SQLITE_LOCK_NONE) {
-        note_page_1_read(file, bytes);
+        note_page_1(file, bytes, true);
         file->cache.has_wal = true;
         file->cache.wal = bough__header_wal(bytes);
     }
@@ -310,8 +304,9 @@ static int know_wal(struct bough__file *file)
     return rc;
 }
 
-/* PRAGMA journal_mode=WAL that file control did not see (it was meant for all databases of the connection) in exclusive
- * mode, the one in which SQLite believes that WAL would work here. Once the page was written, no transaction would start any more. */
+/* PRAGMA journal_mode=WAL that file control did not see (it was meant for all databases of the connection) in
+ * exclusive mode, the one in which SQLite believes that WAL would work here. Once the page was written, no transaction
+ * would start any more. */
 static int refuse_wal(struct bough__file *file, const uint8_t *page, size_t len_bytes)
 {
     uint32_t block_bytes = bough__txn_block_size(file->txn);
@@ -341,7 +336,7 @@ static int write_page_1(struct bough__file *file, const uint8_t *page, size_t le
     if (rc != BOUGH_OK)
         return rc;
     /* A page copied from a WAL database says 2 in SQLite's cache and is shown as 1 from now on. */
-    note_page_1_write(file, page, bough__header_wal(page) == 0);
+    note_page_1(file, page, bough__header_wal(page) == 0);
     file->cache.wal |= bough__header_wal(page);
     return BOUGH_OK;
 }
@@ -439,7 +434,7 @@ static void end_txn(struct bough__file *file)
     /* A journal that outlives its transaction (PERSIST, TRUNCATE) would look hot after an error, and the state that it
      * refers to is about to be let go. */
     bough__journal_clear(file->journal);
-    /* Under the writer's lock the newest state is still the one that SQLite's cache shows; later it may be another's. */
+    /* Under the writer's lock the newest state is still the one that SQLite's cache shows; later it may be another. */
     if (pinned(file)->txn != file->state && pin_newest(file) != BOUGH_OK)
         unpin(file);
     bough__txn_end(file->txn);
@@ -487,7 +482,7 @@ static int file_unlock(sqlite3_file *handle, int level)
     return SQLITE_OK;
 }
 
-/* Only SQLite's search for a hot journal asks, and a branch has none; this handle's own lock is all it needs to know. */
+/* Only SQLite's search for a hot journal asks, and a branch has none; this handle's own lock is enough to know. */
 static int file_check_reserved(sqlite3_file *handle, int *out)
 {
     *out = bough__file_of(handle)->txn != NULL;

@@ -4,18 +4,18 @@
  * after a crash. It serves ROLLBACK and savepoints inside the process: it is memory, then an unlinked temporary file,
  * and no sync reaches a disk.
  *
- * By reference. Most of a journal is page images as they were before the transaction, and those bytes still stand in the
- * snapshot that the transaction began on. Such an image is left out and read from there again. The main journal is a
- * sequence of
+ * By reference. Most of a journal is page images as they were before the transaction, and those bytes still stand in
+ * the snapshot that the transaction began on. Such an image is left out and read from there again. The main journal is
+ * a sequence of
  *
  *     header          one sector: magic, record count, checksum seed, page count, sector size, page size
  *     records         page number (4, big-endian), image (page size), checksum (4), each written by a call of its own
  *     header, records ...
  *
- * so an image is a write of a page's size that follows a write of 4 bytes. Nothing hangs on that guess: an image is left
- * out only if the snapshot's block has exactly those bytes, so that what is read back is what was written, whatever it
- * was meant to be. Page 1 is always kept, because the header is shown to SQLite otherwise than it is stored. Small
- * transactions stay under REFERENCE_FROM and skip the comparison: copying the page costs less.
+ * so an image is a write of a page's size that follows a write of 4 bytes. Nothing hangs on that guess: an image is
+ * left out only if the snapshot's block has exactly those bytes, so that what is read back is what was written,
+ * whatever it was meant to be. Page 1 is always kept, because the header is shown to SQLite otherwise than it is
+ * stored. Small transactions stay under REFERENCE_FROM and skip the comparison: copying the page costs less.
  *
  * Layout. Stored bytes form one stream: the newest part in a buffer of up to BUFFER_MAX, everything before it in the
  * temporary file. Extents map the journal's offsets onto the stream, in order and without gaps:

@@ -5,8 +5,8 @@
  * SQLite's order: records and header, sync; database, sync; journal removed, which is the commit. Pages that are equal
  * in both states are neither journalled nor written.
  *
- * Connections in other processes keep pages while bytes 24 to 39 of the file stay the same, and their idea of the schema
- * while bytes 40 to 43 do. Both are counters; two histories can reach the same number. Where that would deceive them
+ * Connections in other processes keep pages while bytes 24 to 39 of the file stay the same, and their idea of the
+ * schema while bytes 40 to 43 do. Both are counters; two histories can reach the same number. Where that would deceive them
  * nothing is written.
  */
 #include "overwrite.h"
@@ -15,9 +15,12 @@
 #include "os.h"
 #include "uri.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define SECTOR_BYTES 512
 #define LOCK_BYTE    0x40000000u
@@ -149,13 +152,27 @@ static int add_records(struct overwrite *overwrite)
     return rc;
 }
 
+/* Whoever may write the database must be able to roll it back. */
+static int make_journal(struct overwrite *overwrite)
+{
+    struct stat info;
+    if (bough__os.lstat(overwrite->path, &info) != 0)
+        return bough__fail_errno("examine", overwrite->path);
+    int rc = bough__os_open(&overwrite->journal_fd, overwrite->journal_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
+                            info.st_mode & 0777);
+    if (rc == BOUGH_OK && fchown(overwrite->journal_fd, info.st_uid, info.st_gid) != 0 && errno != EPERM)
+        rc = bough__fail_errno("set the owner of", overwrite->journal_path);
+    if (rc == BOUGH_OK && fchmod(overwrite->journal_fd, info.st_mode & 0777) != 0)
+        rc = bough__fail_errno("set the mode of", overwrite->journal_path);
+    return rc;
+}
+
 static int write_journal(struct overwrite *overwrite, const char *directory)
 {
     uint8_t header[SECTOR_BYTES] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
     int rc = bough__os_random(&overwrite->nonce, sizeof overwrite->nonce);
     if (rc == BOUGH_OK)
-        rc = bough__os_open(&overwrite->journal_fd, overwrite->journal_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
-                            0600);
+        rc = make_journal(overwrite);
     if (rc == BOUGH_OK)
         rc = add_records(overwrite);
     put_big(header + 8, overwrite->record_count);

@@ -13,8 +13,8 @@ struct bough__replacement {
     uint64_t size_bytes;
 };
 
-/* Writes the replacement into the database of db, which holds EXCLUSIVE on it and has no journal or WAL beside it. After
- * a crash the next opener finds the old database or the new one. On an error the journal may be left: it is hot as
+/* Writes the replacement into the database of db, which holds EXCLUSIVE on it and has no journal or WAL beside it.
+ * After a crash the next opener finds the old database or the new one. On an error the journal may be left: it is hot as
  * soon as db is closed, and whoever opens the database next rolls it back.
  * BOUGH_BUSY: connections that have it open could take the new database for the one they know. */
 int bough__overwrite(sqlite3 *db, const char *path, const struct bough__replacement *replacement);

@@ -1,15 +1,15 @@
 /* vfs.c - the VFS "bough": a branch of a store is a database file for SQLite.
  *
  * Using. `file:/srv/shop.bough/db/premium?vfs=bough` opens the branch `premium`; with the VFS as the default one, so
- * does the plain path. The path runs through the regular file `db` of the store: a program without the VFS fails to open
- * it, and no file can ever come into being there. `premium~2`, a tag or a commit id in the place of the name, or the
- * parameter `at=REF`, opens a past state, read-only.
+ * does the plain path. The path runs through the regular file `db` of the store: a program without the VFS fails to
+ * open it, and no file can ever come into being there. `premium~2`, a tag or a commit id in the place of the name, or
+ * the parameter `at=REF`, opens a past state, read-only.
  *
- * Paths. A path is a branch's when some part of it named `db` is a regular file. The system's VFS could not open such a
- * path anyway, so nothing is taken away from it; whether the file belongs to a store is for the engine to say. SQLite asks for
- * `-journal` and `-wal` in every transaction, so the stores that are open are known by name and cost no system call.
- * xFullPathname resolves symlinks in the directory part and leaves the branch's name alone, since the system's own gives
- * SQLITE_CANTOPEN for a path through a file.
+ * Paths. A path is a branch's when some part of it named `db` is a regular file. The system's VFS could not open such
+ * a path anyway, so nothing is taken away from it; whether the file belongs to a store is for the engine to say.
+ * SQLite asks for `-journal` and `-wal` in every transaction, so the stores that are open are known by name and cost
+ * no system call. xFullPathname resolves symlinks in the directory part and leaves the branch's name alone, since the
+ * system's own gives SQLITE_CANTOPEN for a path through a file.
  *
  * Everything that is no branch (ordinary databases and their journals, temporary files) goes to the VFS that was the
  * default when this one was registered, on the same sqlite3_file: szOsFile is the larger of both.
@@ -163,8 +163,9 @@ static int open_journal(sqlite3_file *out, const char *path)
     return bough__journal_open(out, system_vfs, &pages, &file->journal);
 }
 
-/* One transaction over several databases, beginning with a branch. SQLite names the super-journal after it; a crash would
- * leave the journals of ordinary files with a name that nothing is found under, and they would count as committed. */
+/* One transaction over several databases, beginning with a branch. SQLite names the super-journal after it; a crash
+ * would leave the journals of ordinary files with a name that nothing is found under, and they would count as
+ * committed. */
 static int refuse_super_journal(const char *path)
 {
     sqlite3_log(SQLITE_IOERR, "bough: a transaction cannot write to several databases beside a branch (%s)", path);
@@ -367,7 +368,7 @@ int bough__vfs_register(bool make_default)
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     int rc = SQLITE_OK;
     pthread_mutex_lock(&mutex);
-    /* Another copy of this code in the process may have been first; both do the same, and one must not wrap the other. */
+    /* Another copy of this code in the process may have been first. Both do the same; one must not wrap the other. */
     sqlite3_vfs *ours = sqlite3_vfs_find(NAME);
     if (!ours) {
         sqlite3_vfs *system = sqlite3_vfs_find(NULL);

@@ -17,18 +17,6 @@ struct fate {
     bool power_was_lost;
 };
 
-void lives_fail(const char *file, int line, const char *condition, const char *format, ...)
-{
-    va_list arguments;
-    fprintf(stderr, "%s:%d: %s: ", file, line, condition);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    fflush(NULL);
-    _exit(EXIT_FAILURE);
-}
-
 void lives_trace(const struct life *life, const char *format, ...)
 {
     if (!getenv("BOUGH_TRACE"))

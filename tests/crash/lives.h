@@ -41,13 +41,4 @@ void lives_settled(struct life *life);
 /* With $BOUGH_TRACE set, tells on stderr what happens. */
 void lives_trace(const struct life *life, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Ends the process and the story as failed unless the condition holds. */
-#define REQUIRE(condition, ...)                                  \
-    do {                                                         \
-        if (!(condition))                                        \
-            lives_fail(__FILE__, __LINE__, #condition, __VA_ARGS__); \
-    } while (0)
-_Noreturn void lives_fail(const char *file, int line, const char *condition, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
 #endif

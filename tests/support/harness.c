@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,18 @@ void harness_expect(int expected, int rc, const char *call, const char *file, in
     if (rc != expected)
         ck_abort_msg("%s:%d: %s gave %s (%s), expected %s", file, line, call, bough_code_name(rc),
                      bough_error_message(), bough_code_name(expected));
+}
+
+void harness_fail(const char *file, int line, const char *condition, const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "%s:%d: %s: ", file, line, condition);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    fflush(NULL);
+    _exit(EXIT_FAILURE);
 }
 
 /* ---- files ---- */

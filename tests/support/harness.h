@@ -42,6 +42,15 @@ void harness_write_file(const char *path, const void *bytes, size_t len_bytes);
 #define ASSERT_CODE(code, call) harness_expect((code), (call), #call, __FILE__, __LINE__)
 void harness_expect(int expected, int rc, const char *call, const char *file, int line);
 
+/* For programs without check: says what is wrong and ends the process at once with status 1. */
+#define REQUIRE(condition, ...)                                             \
+    do {                                                                    \
+        if (!(condition))                                                   \
+            harness_fail(__FILE__, __LINE__, #condition, __VA_ARGS__);      \
+    } while (0)
+_Noreturn void harness_fail(const char *file, int line, const char *condition, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* Repeatable random numbers. */
 struct harness_random {
     uint64_t state;

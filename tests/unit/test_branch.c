@@ -271,7 +271,8 @@ TEST(a_fresh_process_syncs_twice)
         bough_store *store = fixture_open();
         fixture_fork(store, name, "main");
         bough_store_close(store);
-        ck_assert_msg(syncs - before <= (i ? 2 : 3), "%u syncs", syncs - before); /* the first writes the WAL's header */
+        ck_assert_msg(syncs - before <= (i ? 2 : 3), "%u syncs",
+                      syncs - before); /* the first writes the WAL's header */
         ck_assert_uint_ge(syncs - before, 1);
     }
 }
@@ -532,12 +533,25 @@ TEST(every_sync_may_fail)
 
 int main(void)
 {
-    static const struct harness_case cases[] = {
-        CASE(fork_of_a_clean_branch), CASE(forks_are_independent), CASE(fork_of_a_dirty_branch_commits_it),
-        CASE(fork_of_a_tag_or_id_has_no_parent), CASE(several_at_once_or_none), CASE(the_current_branch_is_the_default),
-        CASE(a_chain_a_hundred_deep), CASE(a_durable_fork_syncs_once), CASE(a_fresh_process_syncs_twice),
-        CASE(a_fork_makes_no_file_and_opens_no_layer), CASE(list), CASE(a_damaged_layer_hides_no_other_branch),
-        CASE(status), CASE(rename_keeps_what_belongs_to_it), CASE(protect), CASE(every_allocation_may_fail),
-        CASE(every_read_may_fail), CASE(every_write_may_fail), CASE(every_lock_may_fail), CASE(every_sync_may_fail)};
+    static const struct harness_case cases[] = {CASE(fork_of_a_clean_branch),
+                                                CASE(forks_are_independent),
+                                                CASE(fork_of_a_dirty_branch_commits_it),
+                                                CASE(fork_of_a_tag_or_id_has_no_parent),
+                                                CASE(several_at_once_or_none),
+                                                CASE(the_current_branch_is_the_default),
+                                                CASE(a_chain_a_hundred_deep),
+                                                CASE(a_durable_fork_syncs_once),
+                                                CASE(a_fresh_process_syncs_twice),
+                                                CASE(a_fork_makes_no_file_and_opens_no_layer),
+                                                CASE(list),
+                                                CASE(a_damaged_layer_hides_no_other_branch),
+                                                CASE(status),
+                                                CASE(rename_keeps_what_belongs_to_it),
+                                                CASE(protect),
+                                                CASE(every_allocation_may_fail),
+                                                CASE(every_read_may_fail),
+                                                CASE(every_write_may_fail),
+                                                CASE(every_lock_may_fail),
+                                                CASE(every_sync_may_fail)};
     return harness_run("branch", cases, COUNT_OF(cases));
 }

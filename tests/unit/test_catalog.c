@@ -785,7 +785,8 @@ TEST(damaged_file)
         int rc = bough__catalog_open(&catalog, harness_directory(), 0), findings = 0;
         if (rc == BOUGH_OK) {
             rc = bough__catalog_branch_by_name(&row, catalog, "main");
-            ck_assert(rc == BOUGH_CORRUPT || rc == BOUGH_NOT_FOUND || (rc == BOUGH_OK && row.id == 1 && row.head[5] == 9));
+            ck_assert(rc == BOUGH_CORRUPT || rc == BOUGH_NOT_FOUND ||
+                      (rc == BOUGH_OK && row.id == 1 && row.head[5] == 9));
             bough__branch_row_clear(&row);
             ASSERT_OK(bough__catalog_check(catalog, count_finding, &findings));
             bough__catalog_close(catalog);
@@ -824,9 +825,7 @@ TEST(symlinks)
     }
     ck_assert_int_eq(rename(harness_path("catalog.lock"), harness_path("moved")), 0);
     ck_assert_int_eq(symlink("moved", harness_path("catalog.lock")), 0);
-    ASSERT_OK(bough__catalog_open(&catalog, harness_directory(), 0));
-    ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_begin(catalog));
-    bough__catalog_close(catalog);
+    ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_open(&catalog, harness_directory(), 0));
 }
 
 /* ---- without permission to write ---- */
@@ -899,13 +898,29 @@ TEST(read_only_without_shm)
 
 int main(void)
 {
-    static const struct harness_case cases[] = {
-        CASE(branches), CASE(branch_names_are_unique_and_ids_never_come_back), CASE(scans), CASE(commits), CASE(commit_id),
-        CASE(prefixes), CASE(tags_and_settings), CASE(rollback_leaves_nothing), CASE(writers_queue_and_readers_do_not),
-        CASE(foreign_writer), CASE(killed_writer), CASE(files_and_settings_of_the_database),
-        CASE(the_wal_stays_small_and_is_checkpointed), CASE(a_fork_writes_four_pages),
-        CASE(auto_extensions_do_not_touch_it), CASE(the_default_vfs_is_not_asked), CASE(a_path_that_needs_encoding),
-        CASE(every_altered_column_is_found), CASE(check_finds_broken_relations), CASE(damaged_file),
-        CASE(newer_and_foreign), CASE(symlinks), CASE(read_only_with_what_is_in_the_wal), CASE(read_only_without_shm)};
+    static const struct harness_case cases[] = {CASE(branches),
+                                                CASE(branch_names_are_unique_and_ids_never_come_back),
+                                                CASE(scans),
+                                                CASE(commits),
+                                                CASE(commit_id),
+                                                CASE(prefixes),
+                                                CASE(tags_and_settings),
+                                                CASE(rollback_leaves_nothing),
+                                                CASE(writers_queue_and_readers_do_not),
+                                                CASE(foreign_writer),
+                                                CASE(killed_writer),
+                                                CASE(files_and_settings_of_the_database),
+                                                CASE(the_wal_stays_small_and_is_checkpointed),
+                                                CASE(a_fork_writes_four_pages),
+                                                CASE(auto_extensions_do_not_touch_it),
+                                                CASE(the_default_vfs_is_not_asked),
+                                                CASE(a_path_that_needs_encoding),
+                                                CASE(every_altered_column_is_found),
+                                                CASE(check_finds_broken_relations),
+                                                CASE(damaged_file),
+                                                CASE(newer_and_foreign),
+                                                CASE(symlinks),
+                                                CASE(read_only_with_what_is_in_the_wal),
+                                                CASE(read_only_without_shm)};
     return harness_run("catalog", cases, COUNT_OF(cases));
 }

@@ -276,10 +276,15 @@ TEST(commit_does_not_wait_for_an_open_transaction)
 
 int main(void)
 {
-    static const struct harness_case cases[] = {
-        CASE(commit_seals_the_newest_transaction), CASE(nothing_to_commit), CASE(equal_bytes_are_no_commit),
-        CASE(equal_roots_are_equal_bytes), CASE(each_commit_has_an_id_of_its_own), CASE(messages), CASE(log_goes_back_along_first_parents),
-        CASE(many_changed_pages), CASE(committers_in_several_processes_and_a_writer),
-        CASE(commit_does_not_wait_for_an_open_transaction)};
+    static const struct harness_case cases[] = {CASE(commit_seals_the_newest_transaction),
+                                                CASE(nothing_to_commit),
+                                                CASE(equal_bytes_are_no_commit),
+                                                CASE(equal_roots_are_equal_bytes),
+                                                CASE(each_commit_has_an_id_of_its_own),
+                                                CASE(messages),
+                                                CASE(log_goes_back_along_first_parents),
+                                                CASE(many_changed_pages),
+                                                CASE(committers_in_several_processes_and_a_writer),
+                                                CASE(commit_does_not_wait_for_an_open_transaction)};
     return harness_run("commit", cases, COUNT_OF(cases));
 }

@@ -185,8 +185,11 @@ TEST(random_states)
 
 int main(void)
 {
-    static const struct harness_case cases[] = {CASE(kinds), CASE(a_short_last_page), CASE(empty),
-                                                CASE(the_callback_may_stop_it), CASE(different_page_sizes),
+    static const struct harness_case cases[] = {CASE(kinds),
+                                                CASE(a_short_last_page),
+                                                CASE(empty),
+                                                CASE(the_callback_may_stop_it),
+                                                CASE(different_page_sizes),
                                                 CASE(random_states)};
     return harness_run("diff", cases, COUNT_OF(cases));
 }

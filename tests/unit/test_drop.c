@@ -263,8 +263,10 @@ TEST(many)
 int main(void)
 {
     static const struct harness_case cases[] = {
-        CASE(children_keep_their_parent), CASE(recursive), CASE(protection_is_above_force), CASE(the_current_branch),
-        CASE(open_in_another_process), CASE(open_in_this_process), CASE(a_writer_in_the_way_of_force),
-        CASE(a_layer_goes_with_its_branch_unless_a_commit_needs_it), CASE(a_fork_outlives_its_parent), CASE(many)};
+        CASE(children_keep_their_parent),   CASE(recursive),
+        CASE(protection_is_above_force),    CASE(the_current_branch),
+        CASE(open_in_another_process),      CASE(open_in_this_process),
+        CASE(a_writer_in_the_way_of_force), CASE(a_layer_goes_with_its_branch_unless_a_commit_needs_it),
+        CASE(a_fork_outlives_its_parent),   CASE(many)};
     return harness_run("drop", cases, COUNT_OF(cases));
 }

@@ -88,6 +88,9 @@ static void random_write(struct harness_random *random, struct bough__txn *txn, 
         break;
     case 1: /* the same content again */
         break;
+    case 2: /* content that the block may well have had before */
+        memset(page, (int)('a' + harness_below(random, 3)), size);
+        break;
     default:
         harness_fill(random, page, size);
     }

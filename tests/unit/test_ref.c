@@ -71,10 +71,11 @@ TEST(every_form)
 
 TEST(what_is_not_there)
 {
-    static const char *const missing[] = {"nothing", "nothing~1", "main~1", "main~99999999999999999999999", "abcde",
-                                          "abcde~0", "000000", "a/b/c", "12345"};
-    static const char *const wrong[] = {"", "~", "~1", "main~", "main~x", "main~1~1", "main~-1", "main~1x", "main~ 1",
-                                        "a b", "-x", ".x", "x-wal", "main^", "a//b", "main/"};
+    static const char *const missing[] = {"nothing", "nothing~1", "main~1", "main~99999999999999999999999",
+                                          "abcde",   "abcde~0",   "000000", "a/b/c",
+                                          "12345"};
+    static const char *const wrong[] = {"",        "~",   "~1", "main~", "main~x", "main~1~1", "main~-1", "main~1x",
+                                        "main~ 1", "a b", "-x", ".x",    "x-wal",  "main^",    "a//b",    "main/"};
     bough_store *store = fixture_store(1);
     char text[128];
     for (size_t i = 0; i < COUNT_OF(missing); i++)
@@ -225,8 +226,11 @@ TEST(urls_of_a_store_with_a_strange_name)
 
 int main(void)
 {
-    static const struct harness_case cases[] = {CASE(every_form), CASE(what_is_not_there), CASE(ambiguous_prefix),
-                                                CASE(pruned_commits), CASE(urls),
+    static const struct harness_case cases[] = {CASE(every_form),
+                                                CASE(what_is_not_there),
+                                                CASE(ambiguous_prefix),
+                                                CASE(pruned_commits),
+                                                CASE(urls),
                                                 CASE(urls_of_a_store_with_a_strange_name)};
     return harness_run("ref", cases, COUNT_OF(cases));
 }

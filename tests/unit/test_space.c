@@ -176,9 +176,12 @@ TEST(copies_and_moves_share_nothing)
 
 int main(void)
 {
-    static const struct harness_case cases[] = {
-        CASE(opens_what_was_made), CASE(owner_keeps_the_right_to_write), CASE(missing),
-        CASE(every_flipped_bit_of_the_header_is_found), CASE(newer_stores), CASE(symlinks),
-        CASE(copies_and_moves_share_nothing)};
+    static const struct harness_case cases[] = {CASE(opens_what_was_made),
+                                                CASE(owner_keeps_the_right_to_write),
+                                                CASE(missing),
+                                                CASE(every_flipped_bit_of_the_header_is_found),
+                                                CASE(newer_stores),
+                                                CASE(symlinks),
+                                                CASE(copies_and_moves_share_nothing)};
     return harness_run("space", cases, COUNT_OF(cases));
 }

@@ -1,5 +1,5 @@
-/* test_calls.c - how many system calls a transaction makes. A read transaction on pages that SQLite has cached makes none:
- * it runs here in a process that the kernel kills at its first one.
+/* test_calls.c - how many system calls a transaction makes. A read transaction on pages that SQLite has cached makes
+ * none: it runs here in a process that the kernel kills at its first one.
  */
 #include "database.h"
 

@@ -151,6 +151,29 @@ static void fail_a_commit(const char *mode, bool by_full_disk)
     database_close(db);
 }
 
+static void fail_a_spill(const char *journal_mode)
+{
+    sqlite3 *db = open_filled(), *other = database_open();
+    database_run(db, "PRAGMA journal_mode = %s; UPDATE t SET b = 'old'", journal_mode);
+    database_run(db, "BEGIN; INSERT INTO t(b) VALUES('failed')");
+    is_full = true;
+    CODE(SQLITE_FULL, database_try(db, "INSERT INTO t(b) SELECT hex(zeroblob(500)) FROM t"));
+    is_full = false;
+    if (!sqlite3_get_autocommit(db))
+        database_run(db, "ROLLBACK");
+    /* The journal is still there in these modes. Taken for a hot one, it would make this read need the writer lock. */
+    database_run(other, "BEGIN IMMEDIATE; UPDATE t SET b = 'new' WHERE a < 100");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'old'"), 2000);
+    database_run(other, "COMMIT");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'old'"), 1901);
+    database_run(db, "UPDATE t SET b = 'newer' WHERE a > 1000");
+    database_check(db);
+    database_close(other);
+    database_close(db);
+}
+
+TEST(an_error_leaves_no_hot_journal) { fail_a_spill("PERSIST"); }
+TEST(an_error_leaves_no_hot_journal_to_truncate) { fail_a_spill("TRUNCATE"); }
 TEST(a_failed_sync_leaves_the_old_state) { fail_a_commit("NORMAL", false); }
 TEST(a_failed_sync_in_exclusive_mode) { fail_a_commit("EXCLUSIVE", false); }
 TEST(a_full_disk_leaves_the_old_state) { fail_a_commit("NORMAL", true); }
@@ -618,6 +641,7 @@ TEST(a_wal_header_is_hidden_and_kept)
     int64_t size = 0;
     database_store("s");
     sqlite3 *source = open_wal_file(), *db = database_open();
+    database_run(db, "CREATE TABLE before(x); INSERT INTO before VALUES(1); SELECT * FROM before");
     back_up(db, source);
     stored_page_1(db, page);
     ck_assert_uint_eq(page[18], 2);
@@ -708,6 +732,28 @@ TEST(synchronous_decides_about_the_sync)
     database_run(db, "COMMIT");
     ck_assert_uint_eq(syncs, 1);
     ck_assert_uint_eq(syncs_of_a_commit(db), 1);
+    database_close(db);
+}
+
+TEST(no_sync_asked_for_is_no_sync_made)
+{
+    static const char bytes[512] = "x";
+    sqlite3 *db = open_filled();
+    sqlite3_file *file = database_file(db);
+    const sqlite3_io_methods *m = file->pMethods;
+    for (unsigned asks = 0; asks < 2; asks++) {
+        syncs = 0;
+        CODE(SQLITE_OK, m->xLock(file, SQLITE_LOCK_SHARED));
+        CODE(SQLITE_OK, m->xLock(file, SQLITE_LOCK_RESERVED));
+        CODE(SQLITE_OK, m->xWrite(file, bytes, sizeof(bytes), 1 << 24));
+        CODE(SQLITE_OK, m->xSync(file, SQLITE_SYNC_NORMAL)); /* of a commit that did not come to its end */
+        CODE(SQLITE_OK, m->xFileControl(file, SQLITE_FCNTL_SYNC, NULL));
+        if (asks)
+            CODE(SQLITE_OK, m->xSync(file, SQLITE_SYNC_NORMAL));
+        CODE(SQLITE_OK, m->xFileControl(file, SQLITE_FCNTL_COMMIT_PHASETWO, NULL));
+        CODE(SQLITE_OK, m->xUnlock(file, SQLITE_LOCK_NONE));
+        ck_assert_uint_eq(syncs, asks);
+    }
     database_close(db);
 }
 
@@ -973,6 +1019,8 @@ int main(void)
         CASE(a_rollback_after_a_spill_syncs_and_commits_nothing),
         CASE(a_shrunk_database_is_committed_shrunk),
         CASE(nothing_written_is_no_transaction),
+        CASE(an_error_leaves_no_hot_journal),
+        CASE(an_error_leaves_no_hot_journal_to_truncate),
         CASE(a_failed_sync_leaves_the_old_state),
         CASE(a_failed_sync_in_exclusive_mode),
         CASE(a_full_disk_leaves_the_old_state),
@@ -1001,6 +1049,7 @@ int main(void)
         CASE(wal_is_not_entered),
         CASE(wal_for_all_databases_in_exclusive_mode_breaks_nothing),
         CASE(synchronous_decides_about_the_sync),
+        CASE(no_sync_asked_for_is_no_sync_made),
         CASE(vacuum_changes_the_page_size),
         CASE(writes_beside_the_lock_byte_page),
         CASE(a_database_over_one_gibibyte),

@@ -11,7 +11,8 @@
 
 #define ROWS 40
 
-/* One transaction: every row and the mark get the number, over a cache that spills. Returns whether it was acknowledged. */
+/* One transaction: every row and the mark get the number, over a cache that spills. Returns whether it was
+ * acknowledged. */
 static bool write_number(sqlite3 *db, int number)
 {
     int rc = database_try(db, "BEGIN; UPDATE t SET b = %d, c = hex(zeroblob(200 + a)); UPDATE mark SET n = %d", number,
@@ -68,7 +69,8 @@ static void fail_each(enum faultos_kind kind, int error, bool is_lasting, const 
     database_store("s");
     sqlite3 *db = database_open();
     database_fill(db, ROWS, 10);
-    database_run(db, "ALTER TABLE t ADD COLUMN c; UPDATE t SET b = 0; CREATE TABLE mark(n); INSERT INTO mark VALUES(0)");
+    database_run(db, "ALTER TABLE t ADD COLUMN c; UPDATE t SET b = 0;"
+                     "CREATE TABLE mark(n); INSERT INTO mark VALUES(0)");
     database_close(db);
     faultos_install();
     uint64_t nth = 0, hits = 0;

@@ -125,7 +125,8 @@ static void use_transactions(struct twins *t)
     run_both(t, "CREATE TABLE n(a INTEGER PRIMARY KEY, b)");
     run_both(t, ROWS(2000) "INSERT INTO n SELECT x, printf('%0100d', x) FROM c");
     run_both(t, "BEGIN; UPDATE n SET b = b || 'A'; SAVEPOINT one; DELETE FROM n WHERE a % 2; SAVEPOINT two;"
-                "UPDATE n SET b = b || 'B'; ROLLBACK TO two; INSERT INTO n SELECT a + 5001, b FROM n; RELEASE one; COMMIT");
+                "UPDATE n SET b = b || 'B'; ROLLBACK TO two; INSERT INTO n SELECT a + 5001, b FROM n;"
+                "RELEASE one; COMMIT");
     compare_all(t);
     run_both(t, "BEGIN; DROP TABLE n; CREATE TABLE n(z); CREATE TABLE m AS SELECT * FROM n; ROLLBACK");
     compare_all(t);

@@ -1,0 +1,31 @@
+/* faults.h - every call of an operation fails once: the one walk over kinds and counts that the fault tests share. */
+#ifndef BOUGH_TESTS_FAULTS_H
+#define BOUGH_TESTS_FAULTS_H
+
+#include "faultos.h"
+#include "harness.h"
+
+struct faults_subject {
+    const char *name;
+    void *context;
+    /* Brings the world into the state before the operation, without faults. */
+    void (*prepare)(void *context);
+    /* The operation: a bough code. */
+    int (*run)(void *context);
+    /* A first step that may stand when the operation fails after it: committing what was dirty. May be NULL. */
+    int (*first_step)(void *context);
+    /* Describes the state in words (malloc'ed), without faults. */
+    char *(*describe)(void *context);
+    /* After a failed operation that left a sync unfinished, what makes the next one possible; may be NULL. */
+    void (*mend)(void *context);
+    /* Puts everything away again. */
+    void (*finish)(void *context);
+};
+
+/* For every kind of call and every N until N is beyond the calls that the operation makes: prepares, lets call N fail,
+ * and requires that a failure is an ordinary one (BOUGH_IO, BOUGH_FULL, BOUGH_NOMEM) with a message, that the state is
+ * then the old one (or the one after the first step), that the operation then succeeds, and that no descriptor is left open. A success despite the fault
+ * must have the whole effect. With many calls of a kind (memory), some N are left out unless $BOUGH_FAULT_ALL is set. */
+void faults_walk(const struct faults_subject *subject);
+
+#endif
