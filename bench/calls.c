@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FEW = 10, MANY = 60 };
+enum { FEW = 10, MANY = 60, FEW_FORKS = 2, MANY_FORKS = 12 };
 
 struct counts {
     double syncs, calls;
@@ -67,14 +67,15 @@ static struct counts count_worker(const struct bench *bench, const char *kind, c
 }
 
 static struct counts per_operation(const struct bench *bench, const char *kind, enum bench_variant variant,
-                                   const char *path)
+                                   const char *path, unsigned few_count, unsigned many_count)
 {
     char text[16];
     snprintf(text, sizeof(text), "%d", (int)variant);
     count_worker(bench, kind, text, path, 1); /* makes what there is to make */
-    struct counts few = count_worker(bench, kind, text, path, FEW);
-    struct counts many = count_worker(bench, kind, text, path, MANY);
-    return (struct counts){(many.syncs - few.syncs) / (MANY - FEW), (many.calls - few.calls) / (MANY - FEW)};
+    struct counts few = count_worker(bench, kind, text, path, few_count);
+    struct counts many = count_worker(bench, kind, text, path, many_count);
+    double operations = (double)(many_count - few_count);
+    return (struct counts){(many.syncs - few.syncs) / operations, (many.calls - few.calls) / operations};
 }
 
 static void count_forks(const struct bench *bench, const char *store_path)
@@ -82,9 +83,12 @@ static void count_forks(const struct bench *bench, const char *store_path)
     static const char work[] = "fdatasync calls of a fork of a clean branch";
     const char *argv[STRACE_ARGUMENTS + 7] = {NULL,       NULL,     NULL,           NULL,   NULL, NULL, bench->bough, "-s",
                                               store_path, "branch", "from-command", "main", NULL};
-    struct counts counts = per_operation(bench, "fork", BOUGH_AT_FULL, store_path);
+    /* Few enough that the catalog's WAL is not folded in between; then many, with their share of that. */
+    struct counts counts = per_operation(bench, "fork", BOUGH_AT_FULL, store_path, FEW_FORKS, MANY_FORKS);
     bench_sample(work, "open process", BENCH_COUNT, counts.syncs);
     bench_sample("system calls of a fork", "open process", BENCH_COUNT, counts.calls);
+    counts = per_operation(bench, "fork", BOUGH_AT_FULL, store_path, FEW, 10 * MANY);
+    bench_sample(work, "with checkpoints", BENCH_COUNT, counts.syncs);
     counts = count_command(bench, argv);
     bench_sample(work, "fresh command", BENCH_COUNT, counts.syncs);
     bench_sample("system calls of a fork", "fresh command", BENCH_COUNT, counts.calls);
@@ -104,8 +108,8 @@ static void count_transactions(const struct bench *bench, const char *store_path
         const char *name = bench_variant_names[kinds[i].variant];
         char *plain = bench_path(bench, "calls%zu.db", i);
         const char *path = kinds[i].branch != NULL ? store_path : plain;
-        struct counts write = per_operation(bench, "write", kinds[i].variant, path);
-        struct counts read = per_operation(bench, "read", kinds[i].variant, path);
+        struct counts write = per_operation(bench, "write", kinds[i].variant, path, FEW, MANY);
+        struct counts read = per_operation(bench, "read", kinds[i].variant, path, FEW, MANY);
         bench_sample(writes, name, BENCH_COUNT, write.calls);
         bench_sample("fdatasync calls of a one-row transaction, FULL", name, BENCH_COUNT, write.syncs);
         bench_sample(reads, name, BENCH_COUNT, read.calls);

@@ -83,7 +83,7 @@ static void run_step(enum step step, sqlite3 *db, const struct bench *bench)
         bench_exec(db, "COMMIT");
         break;
     case UPDATES: random_updates(db, bench->rows, bench->updates); break;
-    case SCAN: bench_query_int(db, "SELECT sum(length(name)) FROM item"); break;
+    case SCAN: bench_query_int(db, "SELECT sum(sku) FROM item"); break;
     default: break;
     }
 }
@@ -254,7 +254,7 @@ void bench_big(const struct bench *bench)
             const char *name = bench_variant_names[variants[at]];
             bench_pages_read(databases[at]);
             double begin = bench_clock();
-            bench_query_int(databases[at], "SELECT sum(length(note)) FROM orders");
+            bench_query_int(databases[at], "SELECT sum(total_cents) FROM orders NOT INDEXED");
             double middle = bench_clock(), pages = bench_pages_read(databases[at]);
             point_selects(databases[at], "SELECT note FROM orders WHERE id = ?", orders, bench->selects);
             double end = bench_clock();

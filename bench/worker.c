@@ -25,7 +25,7 @@ static void do_forks(const char *path, unsigned count)
     bough_store *store = bench_store_open(path);
     for (unsigned i = 0; i < count; i++) {
         char name[48];
-        snprintf(name, sizeof(name), "w%u/%u", count, i);
+        snprintf(name, sizeof(name), "w%d/%u", (int)getpid(), i);
         bench_fork(store, name, "main");
     }
     bough_store_close(store);

@@ -98,10 +98,11 @@ static bool has_page(const struct bough__fold_page *pages, size_t count, uint64_
 
 static int fold_in(struct bough__tree *tree, struct bough__space *space, struct bough__appender *appender,
                    const struct bough__change *changes, size_t count, uint64_t keep_blocks, uint64_t size_bytes,
-                   uint32_t block_size)
+                   uint32_t block_size, uint64_t hold_txn)
 {
     struct bough__tree next = {0};
-    int rc = bough__map_fold(&next, space->nodes, appender, tree, changes, count, keep_blocks, size_bytes, block_size);
+    int rc = bough__map_fold(&next, space->nodes, appender, tree, changes, count, keep_blocks, size_bytes, block_size,
+                             hold_txn);
     if (rc == BOUGH_OK)
         *tree = next;
     return rc;
@@ -129,19 +130,18 @@ int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struc
     /* A page written since counts alone: after this fold the two could have one digest and yet differ beyond the end, and
      * the map would keep the old one. */
     if (rc == BOUGH_OK && last_changed && !has_page(pages, count, last.block))
-        rc = fold_in(&tree, space, appender, &last, 1, keep_blocks, size_bytes, block_size);
+        rc = fold_in(&tree, space, appender, &last, 1, keep_blocks, size_bytes, block_size, hold_txn);
     /* At least once: the size may have changed alone. */
     do {
         size_t n = 0;
         while (rc == BOUGH_OK && n < capacity && done < count) {
             changes[n].block = pages[done].block;
-            changes[n].hold_txn = hold_txn;
             rc = hash_page(&changes[n].entry, space, number, &pages[done], buffer, size_bytes, block_size);
             n++;
             done++;
         }
         if (rc == BOUGH_OK)
-            rc = fold_in(&tree, space, appender, changes, n, keep_blocks, size_bytes, block_size);
+            rc = fold_in(&tree, space, appender, changes, n, keep_blocks, size_bytes, block_size, hold_txn);
         /* What an earlier batch put beyond the cut stays. */
         keep_blocks = BOUGH__KEEP_ALL;
     } while (rc == BOUGH_OK && done < count);

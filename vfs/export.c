@@ -277,6 +277,14 @@ static int name_new(struct target *target)
     return rc;
 }
 
+static void remove_temporary(struct target *target)
+{
+    if (target->temporary)
+        bough__os.unlink(target->temporary);
+    free(target->temporary);
+    target->temporary = NULL;
+}
+
 static int rename_new(struct target *target)
 {
     if (bough__os.rename(target->temporary, target->path) != 0)
@@ -313,7 +321,11 @@ static int replace_database(struct target *target, uint64_t size_bytes, uint32_t
     bool in_place = rc == BOUGH_OK && is_shared && db != NULL;
     if (in_place) {
         struct bough__replacement replacement = {target->fd, target->temporary, size_bytes};
-        rc = bough__overwrite(db, target->path, &replacement);
+        rc = bough__overwrite_check(db, target->path, &replacement);
+        remove_temporary(target); /* a process that is killed while it writes leaves no file behind */
+        replacement.path = NULL;
+        if (rc == BOUGH_OK)
+            rc = bough__overwrite(db, target->path, &replacement);
     } else if (rc == BOUGH_OK) {
         rc = rename_new(target);
     }
@@ -345,11 +357,8 @@ static int place_new(struct target *target, bool force)
         rc = clear_beside(target, "-journal", force);
     if (rc == BOUGH_OK)
         rc = link_new(target, target->path);
-    if (rc == BOUGH_OK && target->temporary) {
-        bough__os.unlink(target->temporary);
-        free(target->temporary);
-        target->temporary = NULL;
-    }
+    if (rc == BOUGH_OK)
+        remove_temporary(target);
     return rc;
 }
 
@@ -359,10 +368,8 @@ static void release_target(struct target *target)
 {
     struct bough__error_state error;
     bough__error_save(&error);
-    if (target->temporary)
-        bough__os.unlink(target->temporary);
+    remove_temporary(target);
     bough__os_close(&target->fd);
-    free(target->temporary);
     free(target->directory);
     free(target->path);
     bough__error_restore(&error);

@@ -6,8 +6,8 @@
  * in both states are neither journalled nor written.
  *
  * Connections in other processes keep pages while bytes 24 to 39 of the file stay the same, and their idea of the
- * schema while bytes 40 to 43 do. Both are counters; two histories can reach the same number. Where that would deceive them
- * nothing is written.
+ * schema while bytes 40 to 43 do. Both are counters; two histories can reach the same number. Where that would deceive
+ * them nothing is written.
  */
 #include "overwrite.h"
 
@@ -63,7 +63,7 @@ static int compare_page(bool *out_differs, const struct overwrite *overwrite, ui
             return fail_file(overwrite, "read", code);
     }
     int rc = bough__os_read_some(&len, overwrite->new->fd, overwrite->new_page, overwrite->page_size, offset,
-                                 overwrite->new->path);
+                                 "the new state");
     *out_differs = (old_end < end ? old_end : end) != (new_end < end ? new_end : end) ||
                    memcmp(overwrite->old_page, overwrite->new_page, overwrite->page_size) != 0;
     return rc;
@@ -240,15 +240,32 @@ static int examine(struct overwrite *overwrite, sqlite3 *db)
     return overwrite->old_page && overwrite->new_page && overwrite->record ? BOUGH_OK : BOUGH_NOMEM;
 }
 
+static void release(struct overwrite *overwrite)
+{
+    bough__os_close(&overwrite->journal_fd);
+    free(overwrite->journal_path);
+    free(overwrite->old_page);
+    free(overwrite->new_page);
+    free(overwrite->record);
+}
+
+int bough__overwrite_check(sqlite3 *db, const char *path, const struct bough__replacement *replacement)
+{
+    struct overwrite overwrite = {.path = path, .new = replacement, .journal_fd = -1};
+    int rc = examine(&overwrite, db);
+    if (rc == BOUGH_OK)
+        rc = check_counters(&overwrite, db);
+    release(&overwrite);
+    return rc;
+}
+
 int bough__overwrite(sqlite3 *db, const char *path, const struct bough__replacement *replacement)
 {
     struct overwrite overwrite = {.path = path, .new = replacement, .journal_fd = -1};
     char *directory = bough__format("%.*s", (int)(strrchr(path, '/') - path), path);
+    const char *folder = directory && directory[0] ? directory : "/";
     overwrite.journal_path = bough__format("%s-journal", path);
     int rc = directory && overwrite.journal_path ? examine(&overwrite, db) : BOUGH_NOMEM;
-    if (rc == BOUGH_OK)
-        rc = check_counters(&overwrite, db);
-    const char *folder = directory && directory[0] ? directory : "/";
     if (rc == BOUGH_OK) {
         rc = write_journal(&overwrite, folder);
         if (rc != BOUGH_OK && overwrite.journal_fd >= 0)
@@ -260,11 +277,7 @@ int bough__overwrite(sqlite3 *db, const char *path, const struct bough__replacem
         rc = bough__fail_errno("remove", overwrite.journal_path);
     if (rc == BOUGH_OK)
         rc = bough__os_sync_directory(folder);
-    bough__os_close(&overwrite.journal_fd);
-    free(overwrite.journal_path);
-    free(overwrite.old_page);
-    free(overwrite.new_page);
-    free(overwrite.record);
+    release(&overwrite);
     free(directory);
     return rc;
 }

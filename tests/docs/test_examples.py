@@ -1,5 +1,7 @@
 """The programs in docs/examples, built and run as their readers would."""
 import os
+import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -45,6 +47,23 @@ class Examples(unittest.TestCase):
         lines = self.run_program(sys.executable, os.path.join(EXAMPLES, "open_branch.py"), SO, "shop.bough", "premium")
         self.assertEqual(lines, ["[('written from Python',)]", "0 at the last commit"])
         self.assertEqual(self.run_program(BOUGH, "sql", "premium", "SELECT * FROM note"), ["written from Python"])
+
+    def test_readme(self):
+        with open(os.path.join(os.environ["BOUGH_SOURCE"], "README.md"), encoding="utf-8") as file:
+            readme = file.read().replace("build/release/lib/bough.so", SO)
+        shutil.rmtree(os.path.join(self.directory, "shop.bough"))
+        commands = re.findall(r"^    bough (.*)$", readme, re.M)
+        self.assertEqual([command.split()[0] for command in commands], ["init", "branch", "sql", "diff", "delete"])
+        for command in commands[:-1]:
+            self.run_program(BOUGH, *shlex.split(command, comments=True))
+        snippet = re.search(r"```python\n(.*?)```", readme, re.S)[1]
+        columns = "print([column[1] for column in db.execute('PRAGMA table_info(users)')])"
+        self.assertEqual(self.run_program(sys.executable, "-c", snippet + columns), ["['id', 'name', 'is_premium']"])
+        shell = "".join(line + "\n" for line in re.findall(r"sqlite> (.*)", readme)) + "SELECT count(is_premium) FROM users;\n"
+        done = subprocess.run(["/usr/bin/sqlite3", "-batch", "-bail"], input=shell, cwd=self.directory, capture_output=True,
+                              text=True)
+        self.assertEqual((done.stdout, done.stderr), ("0\n", ""))
+        self.run_program(BOUGH, *shlex.split(commands[-1], comments=True))
 
 
 if __name__ == "__main__":

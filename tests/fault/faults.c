@@ -66,7 +66,8 @@ static bool fault_once(struct walk *walk, size_t fault, uint64_t nth)
         expect_state(walk, walk->after, walk->after, "after success");
     } else {
         REQUIRE(was_hit, "%s: fails without a fault: %s", walk->where, bough_error_message());
-        REQUIRE(is_ordinary(rc, faults[fault].kind), "%s: gave %s (%s)", walk->where, bough_code_name(rc), bough_error_message());
+        REQUIRE(is_ordinary(rc, faults[fault].kind), "%s: gave %s (%s)", walk->where, bough_code_name(rc),
+                bough_error_message());
         REQUIRE(bough_error_message()[0], "%s: no message", walk->where);
         expect_state(walk, walk->before, walk->halfway, "after the failure");
         rc = subject->run(subject->context);
