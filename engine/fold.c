@@ -53,10 +53,24 @@ static int hash_page(struct bough__entry *out, struct bough__space *space, uint3
     return bough__sha256(out->digest, buffer, length);
 }
 
+static bool has_page(const struct bough__fold_page *pages, size_t count, uint64_t block)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (pages[middle].block < block)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && pages[low].block == block;
+}
+
 /* The digest of a short last page covers the bytes that it has, so a page whose length changes has another one although
  * nobody wrote it. True: *out says how block `last` of old reads in a database of the new size. */
 static int rehash_last(bool *out_changed, struct bough__change *out, struct bough__space *space,
-                       const struct bough__tree *old, uint8_t *buffer, uint64_t keep_blocks, uint64_t size_bytes)
+                       const struct bough__tree *old, const struct bough__fold_page *pages, size_t page_count,
+                       uint8_t *buffer, uint64_t keep_blocks, uint64_t size_bytes)
 {
     uint64_t count = bough__block_count(old->size_bytes, old->block_size);
     uint64_t new_count = bough__block_count(size_bytes, old->block_size);
@@ -64,8 +78,10 @@ static int rehash_last(bool *out_changed, struct bough__change *out, struct boug
     for (int i = 0; i < 2; i++) {
         uint64_t block = (i == 0 ? count : new_count) - 1;
         uint32_t length = old->block_size == 0 ? 0 : bough__block_length(block, size_bytes, old->block_size);
+        /* A page written since counts alone: its old frame may hold something else by now, and with both folded in
+         * the two could have one digest and yet differ beyond the end. */
         if (old->block_size == 0 || block >= keep_blocks || block >= count || block >= new_count ||
-            length == bough__block_length(block, old->size_bytes, old->block_size))
+            has_page(pages, page_count, block) || length == bough__block_length(block, old->size_bytes, old->block_size))
             continue;
         int rc = bough__map_lookup(&out->entry, space->nodes, old, block);
         if (rc == BOUGH_OK && out->entry.layer != 0) {
@@ -81,19 +97,6 @@ static int rehash_last(bool *out_changed, struct bough__change *out, struct boug
         return rc;
     }
     return BOUGH_OK;
-}
-
-static bool has_page(const struct bough__fold_page *pages, size_t count, uint64_t block)
-{
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (pages[middle].block < block)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < count && pages[low].block == block;
 }
 
 static int fold_in(struct bough__tree *tree, struct bough__space *space, struct bough__appender *appender,
@@ -126,10 +129,8 @@ int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struc
     }
     if (old->size_bytes == 0)
         keep_blocks = 0; /* nothing of it shows, whatever its block size was */
-    rc = rehash_last(&last_changed, &last, space, old, buffer, keep_blocks, size_bytes);
-    /* A page written since counts alone: after this fold the two could have one digest and yet differ beyond the end, and
-     * the map would keep the old one. */
-    if (rc == BOUGH_OK && last_changed && !has_page(pages, count, last.block))
+    rc = rehash_last(&last_changed, &last, space, old, pages, count, buffer, keep_blocks, size_bytes);
+    if (rc == BOUGH_OK && last_changed)
         rc = fold_in(&tree, space, appender, &last, 1, keep_blocks, size_bytes, block_size, hold_txn);
     /* At least once: the size may have changed alone. */
     do {
