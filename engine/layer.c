@@ -32,6 +32,10 @@
 #include <string.h>
 #include <time.h>
 
+/* Dead frames are looked at when there are so many of them. */
+#define RECYCLE_FRAMES 64u
+#define RECYCLE_SLACK (512u << 10)
+
 struct bough__log_position bough__layer_log_start(const struct bough__layer_slot *slot)
 {
     return (struct bough__log_position){.offset = slot->log_offset,
@@ -325,7 +329,10 @@ bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame)
         return true;
     /* A reader without permission to write holds a lock on the file instead of a pin. What is made ready before he came was
      * dead before he came. */
-    if (bough__recycler_is_empty(&layer->recycler) || layer->fd < 0 ||
+    if (layer->fd < 0)
+        return false;
+    size_t slack = RECYCLE_SLACK / layer->block_size;
+    if (!bough__recycler_is_worthwhile(&layer->recycler, slack < RECYCLE_FRAMES ? slack : RECYCLE_FRAMES) ||
         bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
         return false;
     bough__recycler_refill(&layer->recycler, &layer->shm);

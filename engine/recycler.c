@@ -245,10 +245,10 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
         qsort(recycler->ready.items + before, recycler->ready.count - before, sizeof *recycler->ready.items, by_frame);
 }
 
-bool bough__recycler_is_empty(const struct bough__recycler *recycler)
+bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough)
 {
-    return recycler->extents.at >= recycler->extents.count && recycler->dead.first == recycler->dead.count &&
-           recycler->parked.count == 0;
+    return recycler->extents.at < recycler->extents.count ||
+           recycler->dead.count - recycler->dead.first + recycler->parked.count >= enough;
 }
 
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame)

@@ -56,8 +56,9 @@ int bough__recycler_add(struct bough__recycler *recycler, const struct bough__fr
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame);
 /* Looks at the pins and makes some frames ready, where there are any. */
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm);
-/* Are there frames that a refill could look at? */
-bool bough__recycler_is_empty(const struct bough__recycler *recycler);
+/* Are there frames enough to look at (`enough`, or extents)? A look at each frame as it dies would cost a system call a
+ * transaction, and scatter what is written together. */
+bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough);
 /* What was handed out since the last of these calls is used now, or free again. */
 void bough__recycler_settle(struct bough__recycler *recycler, bool is_used);
 

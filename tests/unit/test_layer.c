@@ -459,7 +459,8 @@ TEST(frames_are_used_again)
     bough__space_close(space);
 }
 
-static void small_transaction(struct harness_random *random, struct bough__layer *layer, struct model *model)
+static void small_transaction(struct harness_random *random, struct bough__layer *layer, struct model *model,
+                              enum bough__durability durability)
 {
     struct bough__snapshot base = {0};
     struct bough__txn *txn = NULL;
@@ -469,7 +470,7 @@ static void small_transaction(struct harness_random *random, struct bough__layer
     ASSERT_OK(bough__txn_set_block_size(txn, model->block_size));
     for (int k = 0; k < 2; k++)
         random_write(random, txn, model, 100);
-    ASSERT_OK(bough__txn_commit(txn, BOUGH__DURABLE, &number));
+    ASSERT_OK(bough__txn_commit(txn, durability, &number));
     bough__txn_end(txn);
     bough__snapshot_release(&base);
 }
@@ -484,7 +485,7 @@ TEST(a_long_life_stays_small)
     struct bough__layer *layer = open_layer(space, 1, NULL);
     struct stat st = {0};
     for (int i = 0; i < 12000; i++) {
-        small_transaction(&random, layer, &model);
+        small_transaction(&random, layer, &model, i % 20 == 0 ? BOUGH__DURABLE : BOUGH__LAZY);
         if (i % 4000 == 100) {
             struct kept *reader = &readers[i / 4000];
             reader->model = copy_model(&model);
