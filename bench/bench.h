@@ -1,8 +1,8 @@
 /* bench.h - what the files of the benchmark share.
  *
- * A group measures one subject and hands samples to the report, each under a name of its work and a variant ("WAL/FULL",
- * "bough FULL"). Variants of one work are run in turn within every round, so that whatever else the machine does falls
- * on all of them; the report takes medians over the rounds and compares those.
+ * A group measures one subject and hands samples to the report, each under the name of its work and a variant
+ * ("WAL/FULL", "bough FULL"). Variants of one work are run in turn within every round, so that whatever else the
+ * machine does falls on all of them; the report takes medians over the rounds and compares those.
  */
 #ifndef BOUGH_BENCH_H
 #define BOUGH_BENCH_H
@@ -15,13 +15,13 @@
 #include <stdint.h>
 
 struct bench {
-    const char *directory;    /* everything is made below it and removed at the end */
-    const char *bough;        /* path of the command */
-    const char *self;         /* path of this program, for the work that needs a process of its own */
-    bool quick;               /* small sizes: a run of seconds that shows the shape and not the figures */
+    const char *directory; /* everything is made below it and removed at the end */
+    const char *bough;     /* path of the command */
+    const char *self;      /* path of this program, for the work that needs a process of its own */
+    bool quick;            /* small sizes: a run of seconds that shows the shape and not the figures */
     unsigned rounds;
-    uint64_t sizes_bytes[3];  /* of the databases forked: 10 MB, 100 MB, 1 GB */
-    unsigned forks;           /* samples of a fork */
+    uint64_t sizes_bytes[3]; /* of the databases forked: 10 MB, 100 MB, 1 GB */
+    unsigned forks;          /* samples of a fork */
     unsigned transactions, rows, selects, updates;
     unsigned many_branches;
     unsigned depth;
@@ -81,12 +81,21 @@ uint64_t bench_file_bytes(const char *path);
 
 /* ---- database.c ---- */
 
-enum bench_variant { STOCK_DELETE_FULL, STOCK_WAL_FULL, STOCK_WAL_NORMAL, BOUGH_AT_FULL, BOUGH_AT_NORMAL, VARIANT_COUNT };
+enum bench_variant {
+    STOCK_DELETE_FULL,
+    STOCK_WAL_FULL,
+    STOCK_WAL_NORMAL,
+    BOUGH_AT_FULL,
+    BOUGH_AT_NORMAL,
+    VARIANT_COUNT
+};
 extern const char *const bench_variant_names[VARIANT_COUNT];
 bool bench_variant_is_bough(enum bench_variant variant);
 
 /* Opens a plain file, or the branch that a URI names, with the variant's journal mode and synchronous. */
 sqlite3 *bench_open(const char *path_or_uri, enum bench_variant variant);
+/* What bench_open takes for a branch; malloc'ed. */
+char *bench_branch_uri(bough_store *store, const char *branch);
 sqlite3 *bench_open_branch(bough_store *store, const char *branch, enum bench_variant variant);
 void bench_close(sqlite3 *db);
 void bench_exec(sqlite3 *db, const char *sql);
@@ -105,24 +114,24 @@ void bench_catalog_checkpoint(const char *store_path);
 
 /* ---- the groups ---- */
 
-void bench_floor(const struct bench *bench);          /* floor.c */
+void bench_floor(const struct bench *bench); /* floor.c */
 /* Overwrites 4 KB of a file that is there already and syncs it: the least that a durable change costs. Seconds. */
 double bench_overwrite(const struct bench *bench);
 extern const char *const bench_overwrite_work;
-void bench_forks(const struct bench *bench);          /* forks.c: in-process, at three sizes */
-void bench_fork_command(const struct bench *bench);   /* forks.c: bough branch */
-void bench_fork_branches(const struct bench *bench);  /* forks.c: 10,000 branches against 10 */
-void bench_fork_bulk(const struct bench *bench);      /* forks.c: after 1 GB in one transaction */
-void bench_open_first(const struct bench *bench);     /* forks.c: open and first query */
-void bench_depth(const struct bench *bench);          /* depth.c: forks and selects at depth 1000 against 1 */
-void bench_copies(const struct bench *bench);         /* copies.c: cp, reflink, VACUUM INTO, backup */
-void bench_calls(const struct bench *bench);          /* calls.c: system calls and syncs, counted by strace */
-void bench_sql(const struct bench *bench);            /* sql.c: transactions, selects, updates, scan */
-void bench_big(const struct bench *bench);            /* sql.c: the same reads on the largest database */
-void bench_workload(const struct bench *bench);       /* sql.c: many small tests of SQL */
-void bench_bytes(const struct bench *bench);          /* bytes.c: a fork on disk */
-void bench_import(const struct bench *bench);         /* import.c */
-void bench_sparse(const struct bench *bench);         /* sparse.c */
+void bench_forks(const struct bench *bench);         /* forks.c: in-process, at three sizes */
+void bench_fork_command(const struct bench *bench);  /* forks.c: bough branch */
+void bench_fork_branches(const struct bench *bench); /* forks.c: 10,000 branches against 10 */
+void bench_fork_bulk(const struct bench *bench);     /* forks.c: after 1 GB in one transaction */
+void bench_open_first(const struct bench *bench);    /* forks.c: open and first query */
+void bench_depth(const struct bench *bench);         /* depth.c: forks and selects at depth 1000 against 1 */
+void bench_copies(const struct bench *bench);        /* copies.c: cp, reflink, VACUUM INTO, backup */
+void bench_calls(const struct bench *bench);         /* calls.c: system calls and syncs, counted by strace */
+void bench_sql(const struct bench *bench);           /* sql.c: transactions, selects, updates, scan */
+void bench_big(const struct bench *bench);           /* sql.c: the same reads on the largest database */
+void bench_workload(const struct bench *bench);      /* sql.c: many small tests of SQL */
+void bench_bytes(const struct bench *bench);         /* bytes.c: a fork on disk */
+void bench_import(const struct bench *bench);        /* import.c */
+void bench_sparse(const struct bench *bench);        /* sparse.c */
 
 /* worker.c: the parts that run in a process of their own; returns an exit status. */
 int bench_worker(int argc, char **argv);

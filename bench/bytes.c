@@ -49,8 +49,8 @@ void bench_bytes(const struct bench *bench)
     bough_store_close(bench_store_init(path, file));
     bench_sample("bytes on disk, a fork (average of 1,000)", "bough", BENCH_BYTES, grow_store(path, forks, false));
     bench_sample("bytes on disk, a fork + one-row update", "bough", BENCH_BYTES, grow_store(path, updates, true));
-    bench_target_limit("bytes on disk after the last close: a fork", "bytes on disk, a fork (average of 1,000)", "bough",
-                       1024, "speed table");
+    bench_target_limit("bytes on disk after the last close: a fork", "bytes on disk, a fork (average of 1,000)",
+                       "bough", 1024, "speed table");
     bench_target_limit("bytes on disk after the last close: a fork + one-row update",
                        "bytes on disk, a fork + one-row update", "bough", 20 * 1024, "speed table");
     bench_remove_tree(path);

@@ -61,8 +61,8 @@ static struct counts count_worker(const struct bench *bench, const char *kind, c
 {
     char text[16];
     snprintf(text, sizeof(text), "%u", count);
-    const char *argv[STRACE_ARGUMENTS + 7] = {NULL, NULL, NULL, NULL, NULL,    NULL, bench->self, "--worker",
-                                              kind, variant, path, text, NULL};
+    const char *argv[STRACE_ARGUMENTS + 7] = {NULL,       NULL, NULL,    NULL, NULL, NULL, bench->self,
+                                              "--worker", kind, variant, path, text, NULL};
     return count_command(bench, argv);
 }
 
@@ -81,8 +81,8 @@ static struct counts per_operation(const struct bench *bench, const char *kind, 
 static void count_forks(const struct bench *bench, const char *store_path)
 {
     static const char work[] = "fdatasync calls of a fork of a clean branch";
-    const char *argv[STRACE_ARGUMENTS + 7] = {NULL,       NULL,     NULL,           NULL,   NULL, NULL, bench->bough, "-s",
-                                              store_path, "branch", "from-command", "main", NULL};
+    const char *argv[STRACE_ARGUMENTS + 7] = {NULL, NULL,       NULL,     NULL,           NULL,   NULL, bench->bough,
+                                              "-s", store_path, "branch", "from-command", "main", NULL};
     /* Few enough that the catalog's WAL is not folded in between; then many, with their share of that. */
     struct counts counts = per_operation(bench, "fork", BOUGH_AT_FULL, store_path, FEW_FORKS, MANY_FORKS);
     bench_sample(work, "open process", BENCH_COUNT, counts.syncs);

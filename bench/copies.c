@@ -35,8 +35,8 @@ static bool mount_xfs(const struct bench *bench)
     const char *const make[] = {"mkfs.xfs", "-q", "-m", "reflink=1", image, NULL};
     const char *const directory[] = {"mkdir", "-p", mount, NULL};
     const char *const attach[] = {"mount", "-o", "loop", image, mount, NULL};
-    bool mounted = bench_run(truncate) == 0 && bench_run(make) == 0 && bench_run(directory) == 0 &&
-                   bench_run(attach) == 0;
+    bool mounted =
+        bench_run(truncate) == 0 && bench_run(make) == 0 && bench_run(directory) == 0 && bench_run(attach) == 0;
     free(size);
     if (!mounted) {
         bench_note("no copy by reference: an XFS on a loop device cannot be mounted here");

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 const char *const bench_variant_names[VARIANT_COUNT] = {
-    [STOCK_DELETE_FULL] = "DELETE/FULL", [STOCK_WAL_FULL] = "WAL/FULL",       [STOCK_WAL_NORMAL] = "WAL/NORMAL",
+    [STOCK_DELETE_FULL] = "DELETE/FULL", [STOCK_WAL_FULL] = "WAL/FULL",      [STOCK_WAL_NORMAL] = "WAL/NORMAL",
     [BOUGH_AT_FULL] = "bough FULL",      [BOUGH_AT_NORMAL] = "bough NORMAL",
 };
 
@@ -57,14 +57,20 @@ sqlite3 *bench_open(const char *path_or_uri, enum bench_variant variant)
     return db;
 }
 
-sqlite3 *bench_open_branch(bough_store *store, const char *branch, enum bench_variant variant)
+char *bench_branch_uri(bough_store *store, const char *branch)
 {
     char *uri = NULL, *path = NULL;
     bench_check(bough_vfs_register(false), "register the VFS");
     bench_check(bough_ref_url(&uri, &path, store, branch), branch);
+    free(path);
+    return uri;
+}
+
+sqlite3 *bench_open_branch(bough_store *store, const char *branch, enum bench_variant variant)
+{
+    char *uri = bench_branch_uri(store, branch);
     sqlite3 *db = bench_open(uri, variant);
     free(uri);
-    free(path);
     return db;
 }
 

@@ -9,9 +9,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define PAGE 4096
+#define PAGE            4096
 #define OVERWRITE_PAGES 64
-#define POOL_PAGES 8192
+#define POOL_PAGES      8192
 
 const char *const bench_overwrite_work = "overwrite of 4 KB + fdatasync";
 

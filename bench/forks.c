@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define STEADY_RATIO 1.3
-#define FLOOR_RATIO 2.5
+#define FLOOR_RATIO  2.5
 
 static double timed_fork(bough_store *store, const char *prefix, unsigned number, const char *from)
 {
@@ -194,18 +194,19 @@ void bench_open_first(const struct bench *bench)
             char name[32];
             snprintf(name, sizeof(name), "o%u", turn);
             bench_fork(store, name, "main");
+            char *uri = bench_branch_uri(store, name);
             for (int kind = 0; kind < 3; kind++) {
                 static const enum bench_variant variants[3] = {STOCK_DELETE_FULL, STOCK_WAL_FULL, BOUGH_AT_FULL};
                 enum bench_variant variant = variants[(turn + (unsigned)kind) % 3];
                 double begin = bench_now();
-                sqlite3 *db = bench_variant_is_bough(variant)
-                                  ? bench_open_branch(store, name, variant)
-                                  : bench_open(variant == STOCK_DELETE_FULL ? file : wal, variant);
+                const char *opened = variant == STOCK_DELETE_FULL ? file : variant == STOCK_WAL_FULL ? wal : uri;
+                sqlite3 *db = bench_open(opened, variant);
                 first_query(db, bench_mix(turn));
                 bench_close(db);
                 const char *label = variant == BOUGH_AT_FULL ? "bough, fresh fork" : bench_variant_names[variant];
                 bench_sample(work, label, BENCH_SECONDS, bench_now() - begin);
             }
+            free(uri);
         }
         bough_store_close(store);
         bench_remove_tree(path);

@@ -101,7 +101,8 @@ static uint64_t parse_size(const char *text)
 static void usage(FILE *out)
 {
     fprintf(out,
-            "usage: bough_bench [--quick] [--only NAME[,NAME...]] [--size BYTES] [--rounds N] [--cpu] [--json] [--dir DIR]\n"
+            "usage: bough_bench [--quick] [--only NAME[,NAME...]] [--size BYTES] [--rounds N] [--cpu] [--json] [--dir "
+            "DIR]\n"
             "                   [--bough PROGRAM]\n"
             "  --quick    small sizes, seconds in all; ratios of such a run say little\n"
             "  --size     of the largest database (1G); the others are a tenth and a hundredth of it\n"
@@ -159,21 +160,40 @@ static void parse(struct settings *out, int argc, char **argv)
         {"only", required_argument, NULL, 'o'},  {"size", required_argument, NULL, 's'},
         {"dir", required_argument, NULL, 'd'},   {"rounds", required_argument, NULL, 'r'},
         {"bough", required_argument, NULL, 'b'}, {"help", no_argument, NULL, 'h'},
-        {"cpu", no_argument, NULL, 'c'},
-        {NULL, 0, NULL, 0},
+        {"cpu", no_argument, NULL, 'c'},         {NULL, 0, NULL, 0},
     };
     for (int option = 0; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
-        case 'q': out->quick = true; break;
-        case 'c': bench_clock_is_cpu = true; break;
-        case 'j': out->as_json = true; break;
-        case 'o': out->only = optarg; break;
-        case 's': out->size = optarg; break;
-        case 'd': out->parent = optarg; break;
-        case 'r': out->rounds = optarg; break;
-        case 'b': out->bough = optarg; break;
-        case 'h': usage(stdout); exit(0);
-        default: usage(stderr); exit(2);
+        case 'q':
+            out->quick = true;
+            break;
+        case 'c':
+            bench_clock_is_cpu = true;
+            break;
+        case 'j':
+            out->as_json = true;
+            break;
+        case 'o':
+            out->only = optarg;
+            break;
+        case 's':
+            out->size = optarg;
+            break;
+        case 'd':
+            out->parent = optarg;
+            break;
+        case 'r':
+            out->rounds = optarg;
+            break;
+        case 'b':
+            out->bough = optarg;
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            usage(stderr);
+            exit(2);
         }
     }
     if (optind != argc) {

@@ -43,7 +43,8 @@ static void write_time(char out[24], uint64_t n)
 
 static int insert_user(sqlite3_stmt *statement, uint64_t id)
 {
-    static const char *const first[] = {"Ada", "Ben", "Chioma", "Dmitri", "Elif", "Farid", "Greta", "Hiro", "Ines", "Jun"};
+    static const char *const first[] = {"Ada",   "Ben",   "Chioma", "Dmitri", "Elif",
+                                        "Farid", "Greta", "Hiro",   "Ines",   "Jun"};
     static const char *const last[] = {"Abe", "Brandt", "Costa", "Diallo", "Ek", "Fischer", "Garcia", "Hansen", "Ito"};
     static const char *const city[] = {"Accra", "Bergen", "Cusco", "Dresden", "Erbil", "Fukuoka", "Genoa", "Hanoi"};
     char email[64], name[64], time[24];
@@ -65,7 +66,7 @@ static int insert_user(sqlite3_stmt *statement, uint64_t id)
 static int insert_order(sqlite3_stmt *statement, uint64_t id, uint64_t user_count)
 {
     static const char *const status[] = {"paid", "paid", "paid", "shipped", "shipped", "open", "returned", "cancelled"};
-    static const char *const words[] = {"please",  "leave",   "at",     "the",  "door",   "gift",    "wrap",   "ring",
+    static const char *const words[] = {"please",  "leave",   "at",     "the",  "door",   "gift",    "wrap",    "ring",
                                         "twice",   "second",  "floor",  "call", "before", "morning", "fragile", "blue",
                                         "invoice", "company", "number", "with", "card",   "evening"};
     char note[640], time[24];

@@ -9,11 +9,22 @@ static uint64_t parse_size(const char *text)
     char *end = NULL;
     double value = strtod(text, &end);
     switch (*end) {
-    case 'K': case 'k': value *= 1e3; break;
-    case 'M': case 'm': value *= 1e6; break;
-    case 'G': case 'g': value *= 1e9; break;
-    case '\0': break;
-    default: return 0;
+    case 'K':
+    case 'k':
+        value *= 1e3;
+        break;
+    case 'M':
+    case 'm':
+        value *= 1e6;
+        break;
+    case 'G':
+    case 'g':
+        value *= 1e9;
+        break;
+    case '\0':
+        break;
+    default:
+        return 0;
     }
     return value >= 1 && value < 1e15 ? (uint64_t)value : 0;
 }

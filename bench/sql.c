@@ -37,7 +37,8 @@ static void one_row_transactions(sqlite3 *db, unsigned count)
 {
     sqlite3_stmt *insert = bench_prepare(db, "INSERT INTO entry(body) VALUES(?)");
     for (unsigned i = 0; i < count; i++) {
-        sqlite3_bind_text(insert, 1, "a line in a journal of some length, as a program would write it", -1, SQLITE_STATIC);
+        sqlite3_bind_text(insert, 1, "a line in a journal of some length, as a program would write it", -1,
+                          SQLITE_STATIC);
         bench_check_sql(db, sqlite3_step(insert), "one row");
         sqlite3_reset(insert);
     }
@@ -74,17 +75,28 @@ static void run_step(enum step step, sqlite3 *db, const struct bench *bench)
 {
     static const char select[] = "SELECT name FROM item WHERE id = ?";
     switch (step) {
-    case ONE_ROW: one_row_transactions(db, bench->transactions); break;
-    case BULK: bulk_insert(db, bench->rows); break;
-    case SELECTS_EACH: point_selects(db, select, bench->rows, bench->selects); break;
+    case ONE_ROW:
+        one_row_transactions(db, bench->transactions);
+        break;
+    case BULK:
+        bulk_insert(db, bench->rows);
+        break;
+    case SELECTS_EACH:
+        point_selects(db, select, bench->rows, bench->selects);
+        break;
     case SELECTS_ONE:
         bench_exec(db, "BEGIN");
         point_selects(db, select, bench->rows, bench->selects);
         bench_exec(db, "COMMIT");
         break;
-    case UPDATES: random_updates(db, bench->rows, bench->updates); break;
-    case SCAN: bench_query_int(db, "SELECT sum(sku) FROM item"); break;
-    default: break;
+    case UPDATES:
+        random_updates(db, bench->rows, bench->updates);
+        break;
+    case SCAN:
+        bench_query_int(db, "SELECT sum(sku) FROM item");
+        break;
+    default:
+        break;
     }
 }
 
@@ -161,7 +173,7 @@ static void add_targets(char works[STEP_COUNT][64])
         enum step step;
         double delete_ratio, wal_full_ratio, wal_normal_ratio; /* 0: no row */
     } rows[] = {
-        {ONE_ROW, 0.20, 0.80, 1.04},      {BULK, 0.87, 0.76, 0.76},    {SELECTS_EACH, 0.22, 0.44, 0.44},
+        {ONE_ROW, 0.20, 0.80, 1.04},     {BULK, 0.87, 0.76, 0.76},    {SELECTS_EACH, 0.22, 0.44, 0.44},
         {SELECTS_ONE, 0.70, 0.81, 0.81}, {UPDATES, 0.57, 0.63, 0.63},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -5,8 +5,8 @@
  *   2. nodes appended and synced                  the same, and nodes that nothing refers to
  *   3. the other header slot written and synced   the new header; its log is empty
  *   4. published; the new log's first record may overwrite the old log
- * A sync that fails in step 3 leaves it open which header is on the disk. The slot is made invalid again, and the layer is
- * poisoned. A writer that is killed in step 3 leaves the HEADER flag; the next writer looks (txn.c, adopt_header).
+ * A sync that fails in step 3 leaves it open which header is on the disk. The slot is made invalid again, and the layer
+ * is poisoned. A writer that is killed in step 3 leaves the HEADER flag; the next writer looks (txn.c, adopt_header).
  */
 #include "error.h"
 #include "fold.h"

@@ -8,8 +8,8 @@
 
 #define BOUGH__DIGEST_SIZE 32
 
-/* SHA-256 with OpenSSL (it uses the machine's SHA instructions). Nothing is set up or kept, so a page costs the hash and
- * little else. Several pieces in order: bough__sha256_pieces. */
+/* SHA-256 with OpenSSL (it uses the machine's SHA instructions). Nothing is set up or kept, so a page costs the hash
+ * and little else. Several pieces in order: bough__sha256_pieces. */
 int bough__sha256(uint8_t out[BOUGH__DIGEST_SIZE], const void *data, size_t len_bytes);
 struct bough__piece {
     const void *data;

@@ -110,6 +110,7 @@ static int load_generation(struct bough__layer *layer, uint64_t generation)
 static int read_log_to(struct bough__layer *layer, uint64_t txn)
 {
     int rc = BOUGH_OK;
+    bough__log_rewind(&layer->log_buffer);
     while (rc == BOUGH_OK && layer->overlay->newest_txn < txn) {
         bool found = false;
         uint64_t chunk_end = 0;
@@ -172,13 +173,15 @@ void bough__layer_install(struct bough__layer *layer, struct bough__overlay *ove
 
 /* ---- recovery ---- */
 
-/* Follows the log from the overlay's position up to limit; *out_durable and *out_frames rise to what the records say. */
+/* Follows the log from the overlay's position up to limit; *out_durable and *out_frames rise to what the records
+ * say. */
 static int scan_log(struct bough__layer *layer, struct bough__overlay *overlay, uint64_t limit, uint64_t *out_durable,
                     uint64_t *out_frames)
 {
     int rc = BOUGH_OK;
     bool found = true;
     uint64_t chunk_end = overlay->position.chunk_end;
+    bough__log_rewind(&layer->log_buffer);
     while (rc == BOUGH_OK && found && overlay->newest_txn < limit) {
         struct bough__log_record record = {0};
         rc = bough__log_next(&found, &record, layer->fd, layer->path, &overlay->position, &layer->log_buffer,
@@ -357,7 +360,8 @@ static int settle_after_death(struct bough__layer *layer)
     return rc;
 }
 
-/* Who has no part in shared memory may read a log while its writer starts a new one over it. BOUGH_BUSY: that happened. */
+/* Who has no part in shared memory may read a log while its writer starts a new one over it. BOUGH_BUSY: that
+ * happened. */
 static int check_generation(struct bough__layer *layer, uint64_t generation)
 {
     bool found = false;
@@ -403,6 +407,10 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
         rc = start_overlay(&overlay, layer, &slot);
         if (rc == BOUGH_OK)
             rc = scan_log(layer, overlay, n, &durable, &frames);
+        /* The record after n still chains. Should this process die, its heir would take it without a look at the
+         * frames. */
+        if (rc == BOUGH_OK && !layer->shm.is_private)
+            rc = bough__log_void(layer->fd, layer->path, overlay->position.offset);
     }
     if (rc == BOUGH_OK && same_boot)
         rc = settle_after_death(layer);

@@ -21,7 +21,7 @@ struct bough__layer_owner {
     uint32_t number;            /* of the layer; reserved by the branch's row, the file may not exist */
     struct bough__tree head;    /* the branch's newest commit: the state where there is no file */
     uint8_t head_id[BOUGH__DIGEST_SIZE];
-    uint64_t head_txn;          /* the transaction of this layer that the head commit sealed; 0: it came from elsewhere */
+    uint64_t head_txn;          /* of this layer, sealed by the head commit; 0: the head came from elsewhere */
     const char *branch;         /* name, for the layer's header and messages; copied */
 };
 
@@ -29,8 +29,8 @@ struct bough__layer_owner {
  * is made by the first write and not here. read_only: no write permission is needed on the store beyond shared memory.
  * Errors: BOUGH_CORRUPT, BOUGH_IO. */
 int bough__layer_open(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner);
-/* Gives up one reference. The last closer of all processes makes everything durable, notes the newest transaction in the
- * header, cuts off the zero-filled tail and removes the shared memory. */
+/* Gives up one reference. The last closer of all processes makes everything durable, notes the newest transaction in
+ * the header, cuts off the zero-filled tail and removes the shared memory. */
 void bough__layer_close(struct bough__layer *layer);
 
 /* Cheap, without opening: true when the layer's file does not exist, so that the branch is exactly its head. */
@@ -44,8 +44,9 @@ uint64_t bough__layer_own_bytes(struct bough__layer *layer);
 /* Processes other than this one that have the layer open (BOUGH__OPENERS_MAX at most); for status. */
 #define BOUGH__OPENERS_MAX 64
 int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count, struct bough__layer *layer);
-/* Takes the layer for deletion or replacement: BOUGH_BUSY when any other handle or process has it open, unless force, which then
- * marks it deleted for them (their next transaction gets BOUGH_GONE). The writer lock is held until release. */
+/* Takes the layer for deletion or replacement: BOUGH_BUSY when any other handle or process has it open, unless force,
+ * which then marks it deleted for them (their next transaction gets BOUGH_GONE). The writer lock is held until
+ * release. */
 int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_ms);
 void bough__layer_unseize(struct bough__layer *layer, bool deleted);
 /* True once someone deleted the branch under this handle. No system call. */
@@ -89,8 +90,9 @@ int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block,
  * then). */
 int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot *snapshot, uint64_t block,
                           bool want_digest);
-/* Folds the overlay into a durable tree: layer synced if anything is not, nodes appended and synced. Never waits for the
- * branch's writer. For a past state: its tree. appender NULL: begins one of its own. out_nodes (may be NULL): nodes written. */
+/* Folds the overlay into a durable tree: layer synced if anything is not, nodes appended and synced. Never waits for
+ * the branch's writer. For a past state: its tree. appender NULL: begins one of its own. out_nodes (may be NULL): nodes
+ * written. */
 int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const struct bough__snapshot *snapshot);
 /* Blocks that differ, in order; see bough__map_diff. Different block sizes: BOUGH_USAGE. Entries carry digests. */
 int bough__snapshot_diff(const struct bough__snapshot *a, const struct bough__snapshot *b,
@@ -107,14 +109,16 @@ int bough__txn_begin(struct bough__txn **out, const struct bough__snapshot *snap
 int bough__txn_set_block_size(struct bough__txn *txn, uint32_t block_size);
 uint32_t bough__txn_block_size(const struct bough__txn *txn);
 uint64_t bough__txn_size(const struct bough__txn *txn);
-/* Writes one whole block; grows the database to size_bytes at least as far as the block's end (or to end_bytes when the last page is short). */
+/* Writes one whole block; grows the database to size_bytes at least as far as the block's end (or to end_bytes when the
+ * last page is short). */
 int bough__txn_write(struct bough__txn *txn, uint64_t block, const void *page);
 int bough__txn_read(struct bough__txn *txn, uint64_t block, void *out_page, bool use_mapping);
 /* Shrinks or grows; what is cut off reads as zero when the database grows again. */
 int bough__txn_resize(struct bough__txn *txn, uint64_t size_bytes);
 bool bough__txn_is_dirty(const struct bough__txn *txn);
-/* Commits what was written since begin or the last commit, publishes it, keeps the writer lock. Nothing written: nothing
- * happens. On failure the changes are dropped, the old state stays: BOUGH_FULL or BOUGH_IO. *out_txn: its number. */
+/* Commits what was written since begin or the last commit, publishes it, keeps the writer lock. Nothing written:
+ * nothing happens. On failure the changes are dropped, the old state stays: BOUGH_FULL or BOUGH_IO. *out_txn: its
+ * number. */
 int bough__txn_commit(struct bough__txn *txn, enum bough__durability durability, uint64_t *out_txn);
 /* Drops what is not committed; keeps the lock. */
 void bough__txn_rollback(struct bough__txn *txn);
@@ -123,7 +127,8 @@ void bough__txn_end(struct bough__txn *txn);
 
 /* ---- writing a layer without a log: import ---- */
 
-/* Frames are written one after the other into a new layer of a reserved number; no log, no overlay, no shared memory. */
+/* Frames are written one after the other into a new layer of a reserved number; no log, no overlay, no shared
+ * memory. */
 struct bough__filler;
 int bough__filler_begin(struct bough__filler **out, struct bough__space *space, uint32_t number, uint32_t block_size);
 /* Appends a page of block_size bytes; fills out except its digest. */

@@ -81,7 +81,8 @@ static int decode_identity(struct bough__layer_identity *out, const uint8_t in[S
 static void encode_slot(uint8_t out[SECTOR], const struct bough__layer_slot *slot, uint64_t seed)
 {
     const uint64_t numbers[10] = {slot->sequence,  slot->generation, slot->txn,      slot->durable_txn, slot->hold_txn,
-                                  slot->log_seed,  slot->log_offset, slot->log_size, slot->frame_count, slot->node_count};
+                                  slot->log_seed,  slot->log_offset, slot->log_size, slot->frame_count,
+                                  slot->node_count};
     memset(out, 0, SECTOR);
     for (size_t i = 0; i < 10; i++)
         bough__put64(out + 8 * i, numbers[i]);
@@ -96,7 +97,8 @@ static void encode_slot(uint8_t out[SECTOR], const struct bough__layer_slot *slo
 static bool decode_slot(struct bough__layer_slot *out, const uint8_t in[SECTOR], uint64_t seed)
 {
     uint64_t *const numbers[10] = {&out->sequence, &out->generation, &out->txn,      &out->durable_txn, &out->hold_txn,
-                                   &out->log_seed, &out->log_offset, &out->log_size, &out->frame_count, &out->node_count};
+                                   &out->log_seed, &out->log_offset, &out->log_size, &out->frame_count,
+                                   &out->node_count};
     if (bough__get64(in + SUM_OFFSET) != bough__xxh(in, SUM_OFFSET, seed))
         return false;
     for (size_t i = 0; i < 10; i++)

@@ -1,7 +1,7 @@
 /* layer_state.h - a layer as one process has it open; shared by layer.c, snapshot.c, txn.c and checkpoint.c alone.
  *
- * Locks, in order: the space's mutex, the layer's mutex, an overlay's lock. The writer (who holds the writer lock in shared
- * memory and `writer_is_in`) works without the layer's mutex and takes it only to put a new state in place.
+ * Locks, in order: the space's mutex, the layer's mutex, an overlay's lock. The writer (who holds the writer lock in
+ * shared memory and `writer_is_in`) works without the layer's mutex and takes it only to put a new state in place.
  */
 #ifndef BOUGH_ENGINE_LAYER_STATE_H
 #define BOUGH_ENGINE_LAYER_STATE_H

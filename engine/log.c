@@ -16,6 +16,8 @@
 /* No record is longer; a larger transaction is committed by a checkpoint and not through the log. */
 #define RECORD_MAX (16u << 20)
 #define SUM_OFFSET 56
+#define READ_MIN ((size_t)4 << 10)
+#define READ_MAX ((size_t)64 << 10)
 
 void bough__log_buffer_release(struct bough__log_buffer *buffer)
 {
@@ -121,6 +123,7 @@ int bough__log_append(int fd, const char *path, struct bough__log_position *posi
     int rc = reserve_bytes(buffer, len);
     if (rc != BOUGH_OK)
         return rc;
+    buffer->read_len = 0;
     put_header(buffer->bytes, TYPE_TXN, len, record);
     uint8_t *p = buffer->bytes + BOUGH__LOG_HEADER_SIZE;
     for (uint32_t i = 0; i < record->entry_count; i++, p += BOUGH__LOG_ENTRY_SIZE) {
@@ -138,6 +141,7 @@ int bough__log_link(int fd, const char *path, struct bough__log_position *positi
     int rc = reserve_bytes(buffer, BOUGH__LOG_HEADER_SIZE);
     if (rc != BOUGH_OK)
         return rc;
+    buffer->read_len = 0;
     put_header(buffer->bytes, TYPE_LINK, BOUGH__LOG_HEADER_SIZE, &link);
     rc = seal_and_write(fd, path, position, buffer->bytes, BOUGH__LOG_HEADER_SIZE);
     if (rc == BOUGH_OK) {
@@ -153,43 +157,66 @@ int bough__log_void(int fd, const char *path, uint64_t offset)
     return bough__os_write(fd, zeros, sizeof zeros, offset, path);
 }
 
-/* Reads and checks one record of any type; *out_len 0: the log ends here. */
-static int read_record(size_t *out_len, int fd, const char *path, const struct bough__log_position *position,
-                       struct bough__log_buffer *buffer)
+void bough__log_rewind(struct bough__log_buffer *buffer)
 {
-    size_t got = 0;
-    *out_len = 0;
-    if (position->chunk_end - position->offset < BOUGH__LOG_HEADER_SIZE)
+    buffer->read_len = 0;
+    buffer->next_len = READ_MIN;
+}
+
+/* The file's bytes at the position, len of them; *out NULL: the chunk or the file has fewer. Each read fetches twice as
+ * much as the one before, up to READ_MAX: one record costs a small read, and a whole log a few large ones. */
+static int read_bytes(uint8_t **out, size_t len, int fd, const char *path, const struct bough__log_position *position,
+                      struct bough__log_buffer *buffer)
+{
+    uint64_t left = position->chunk_end - position->offset, at = position->offset - buffer->read_offset;
+    *out = NULL;
+    if (len > left)
         return BOUGH_OK;
-    int rc = reserve_bytes(buffer, 4096);
-    if (rc == BOUGH_OK) {
-        size_t want = position->chunk_end - position->offset;
-        rc = bough__os_read_some(&got, fd, buffer->bytes, want < 4096 ? want : 4096, position->offset, path);
-    }
-    if (rc != BOUGH_OK || got < BOUGH__LOG_HEADER_SIZE || bough__get32(buffer->bytes) != RECORD_MAGIC)
-        return rc;
-    uint64_t len = bough__get32(buffer->bytes + 8);
-    if (len != bough__log_record_size(bough__get32(buffer->bytes + 12)) || len > RECORD_MAX ||
-        len > position->chunk_end - position->offset)
-        return BOUGH_OK;
-    if (len > got) {
-        rc = reserve_bytes(buffer, len);
+    if (position->offset < buffer->read_offset || at > buffer->read_len || buffer->read_len - at < len) {
+        size_t ahead = buffer->next_len > READ_MIN ? buffer->next_len : READ_MIN;
+        size_t want = ahead > len ? ahead : len;
+        want = want < left ? want : (size_t)left;
+        buffer->read_len = at = 0;
+        int rc = reserve_bytes(buffer, want);
         if (rc == BOUGH_OK)
-            rc = bough__os_read_some(&got, fd, buffer->bytes, len, position->offset, path);
-        if (rc != BOUGH_OK || got < len)
+            rc = bough__os_read_some(&buffer->read_len, fd, buffer->bytes, want, position->offset, path);
+        if (rc != BOUGH_OK || buffer->read_len < len)
             return rc;
+        buffer->read_offset = position->offset;
+        buffer->next_len = ahead < READ_MAX ? ahead * 2 : READ_MAX;
     }
-    if (record_sum(buffer->bytes, len, position->seed) == bough__get64(buffer->bytes + SUM_OFFSET))
-        *out_len = len;
+    *out = buffer->bytes + at;
     return BOUGH_OK;
 }
 
-static int decode_entries(struct bough__log_record *out, struct bough__log_buffer *buffer)
+/* Reads and checks one record of any type; *out NULL: the log ends here. */
+static int read_record(uint8_t **out, size_t *out_len, int fd, const char *path,
+                       const struct bough__log_position *position, struct bough__log_buffer *buffer)
+{
+    uint8_t *bytes = NULL;
+    *out = NULL;
+    int rc = read_bytes(&bytes, BOUGH__LOG_HEADER_SIZE, fd, path, position, buffer);
+    if (rc != BOUGH_OK || bytes == NULL || bough__get32(bytes) != RECORD_MAGIC)
+        return rc;
+    size_t len = bough__get32(bytes + 8);
+    if (len != bough__log_record_size(bough__get32(bytes + 12)) || len > RECORD_MAX)
+        return BOUGH_OK;
+    rc = read_bytes(&bytes, len, fd, path, position, buffer);
+    if (rc != BOUGH_OK || bytes == NULL)
+        return rc;
+    if (record_sum(bytes, len, position->seed) == bough__get64(bytes + SUM_OFFSET)) {
+        *out = bytes;
+        *out_len = len;
+    }
+    return BOUGH_OK;
+}
+
+static int decode_entries(struct bough__log_record *out, struct bough__log_buffer *buffer, const uint8_t *record)
 {
     int rc = reserve_entries(buffer, out->entry_count);
     if (rc != BOUGH_OK)
         return rc;
-    const uint8_t *p = buffer->bytes + BOUGH__LOG_HEADER_SIZE;
+    const uint8_t *p = record + BOUGH__LOG_HEADER_SIZE;
     for (uint32_t i = 0; i < out->entry_count; i++, p += BOUGH__LOG_ENTRY_SIZE)
         buffer->entries[i] = (struct bough__log_entry){bough__get64(p), bough__get64(p + 8), bough__get64(p + 16)};
     out->entries = buffer->entries;
@@ -201,15 +228,15 @@ int bough__log_next(bool *out_found, struct bough__log_record *out, int fd, cons
                     uint64_t *out_chunk_end)
 {
     *out_found = false;
-    /* A link leads to a record; two in a row are never written. The position moves only past a whole pair, so that a writer
-     * who goes on from here overwrites a link that was left without its record. */
+    /* A link leads to a record; two in a row are never written. The position moves only past a whole pair, so that a
+     * writer who goes on from here overwrites a link that was left without its record. */
     struct bough__log_position at = *position;
     for (int links = 0; links < 2; links++) {
         size_t len = 0;
-        int rc = read_record(&len, fd, path, &at, buffer);
-        if (rc != BOUGH_OK || len == 0)
+        uint8_t *p = NULL;
+        int rc = read_record(&p, &len, fd, path, &at, buffer);
+        if (rc != BOUGH_OK || p == NULL)
             return rc;
-        const uint8_t *p = buffer->bytes;
         *out = (struct bough__log_record){.txn = bough__get64(p + 16),
                                           .durable_txn = bough__get64(p + 24),
                                           .size_bytes = bough__get64(p + 32),
@@ -220,7 +247,7 @@ int bough__log_next(bool *out_found, struct bough__log_record *out, int fd, cons
         if (bough__get32(p + 4) == TYPE_TXN) {
             if (out->txn != expected_txn)
                 return BOUGH_OK;
-            rc = decode_entries(out, buffer);
+            rc = decode_entries(out, buffer, p);
             if (rc != BOUGH_OK)
                 return rc;
             *position = at;

@@ -50,6 +50,9 @@ struct bough__log_position {
 struct bough__log_buffer {
     uint8_t *bytes;
     size_t capacity;
+    /* bytes holds the file's from read_offset on: records are read many at a time. */
+    uint64_t read_offset;
+    size_t read_len, next_len;
     struct bough__log_entry *entries;
     size_t entry_capacity;
 };
@@ -69,6 +72,9 @@ int bough__log_link(int fd, const char *path, struct bough__log_position *positi
 /* Overwrites the header of the record at offset, so that it never counts. */
 int bough__log_void(int fd, const char *path, uint64_t offset);
 
+/* Begins a run of bough__log_next: what an earlier run read ahead, when it may not have been published, is
+ * forgotten. */
+void bough__log_rewind(struct bough__log_buffer *buffer);
 /* Reads the record at the position, following links. *out_found false: the log ends here. The record's entries live in
  * the buffer until the next call. *out_chunk_end rises to the end of the furthest chunk seen. */
 int bough__log_next(bool *out_found, struct bough__log_record *out, int fd, const char *path,

@@ -73,9 +73,9 @@ static int build(struct bough__shm *shm, bool *out_same_boot)
     const uint8_t unknown[16] = {0};
     bough__os_boot_id(boot_id);
     struct bough__shm_map *map = shm->map;
-    bool had_state = map->magic == SHM_MAGIC || map->was_built;
-    bool was_built = had_state && memcmp(map->boot_id, boot_id, sizeof boot_id) == 0 &&
-                     memcmp(boot_id, unknown, sizeof boot_id) != 0;
+    /* After a boot the file may hold anything, and what is read from the layer is on the disk. */
+    bool had_state = memcmp(map->boot_id, boot_id, sizeof boot_id) == 0 && (map->magic == SHM_MAGIC || map->was_built);
+    bool was_built = had_state && memcmp(boot_id, unknown, sizeof boot_id) != 0;
     *out_same_boot = was_built;
     /* What must outlive this process is in its place before the mark of a finished state goes: we may be killed too. */
     map->was_built = was_built;

@@ -194,7 +194,8 @@ static int collect_pages(struct bough__fold_page **out, size_t *out_count, uint6
     return rc;
 }
 
-/* The frames that a commit refers to are on the disk before anything refers to them, whatever PRAGMA synchronous said. */
+/* The frames that a commit refers to are on the disk before anything refers to them, whatever PRAGMA synchronous
+ * said. */
 static int make_durable(struct bough__layer *layer, uint64_t txn)
 {
     int rc = BOUGH_OK;

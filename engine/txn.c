@@ -1,7 +1,7 @@
 /* txn.c - one write transaction over a layer.
  *
- * Pages go into frames that nobody else refers to, through a small buffer, so that a little transaction writes them with
- * one call. The commit:
+ * Pages go into frames that nobody else refers to, through a small buffer, so that a little transaction writes them
+ * with one call. The commit:
  *
  *   1. the buffer is written out (new space is zero-filled ahead: a sync that also grows the file costs half as much
  *      again as one into blocks already written);

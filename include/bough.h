@@ -246,8 +246,8 @@ typedef struct bough_page_diff {
     bool identical;
     uint64_t changed, added, removed; /* pages */
 } bough_page_diff;
-/* Called for each page that differs: kind is 'c', 'a' or 'r'; page numbers start at 1 as SQLite's. May be NULL. A result
- * other than 0 stops the walk and is what bough_diff_pages returns. */
+/* Called for each page that differs: kind is 'c', 'a' or 'r'; page numbers start at 1 as SQLite's. May be NULL. A
+ * result other than 0 stops the walk and is what bough_diff_pages returns. */
 typedef int bough_page_callback(void *context, char kind, uint64_t page_number);
 BOUGH_EXPORT int bough_diff_pages(bough_page_diff *out, bough_store *store, const char *ref_a, const char *ref_b,
                                   bough_page_callback *callback, void *context);

@@ -42,6 +42,7 @@ includes engine include
 includes vfs engine include
 includes compare include
 includes cli compare include
+includes tools engine include cli
 includes tools engine cli include
 
 for file in engine/*.[ch]; do

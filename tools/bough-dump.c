@@ -260,6 +260,7 @@ static int dump_log(struct dump *dump, const struct bough__layer_slot *slot)
     uint64_t newest = slot->txn, chunk_end = 0, chunk = position.chunk_offset;
     bool found = true;
     int rc = BOUGH_OK;
+    bough__log_rewind(&buffer);
     printf("log of generation %" PRIu64 "\n", slot->generation);
     while (rc == BOUGH_OK && found) {
         struct bough__log_record record = {0};

@@ -315,9 +315,12 @@ class Format(unittest.TestCase):
         """The checks above would not be worth much if they could not fail."""
         name = self.catalog.execute("SELECT layer FROM branches WHERE name = 'small'").fetchone()[0]
         whole = self.store.file(f"layers/{name}.layer")
-        chance = random.Random(1)
+        newest = {block: frame for record in self.store.records(name, self.store.slot(name))
+                  for block, frame, _sum in record[3]}
+        pages = [8192 + frame * u32(whole, 28) for frame in newest.values() if frame != ALL_ONES]
+        self.assertTrue(pages)
         try:
-            for offset in [24, 32, 504] + [8192 + 1024 * chance.randrange(2) for _ in range(3)]:
+            for offset in [24, 32, 504] + pages[:3]:
                 broken = bytearray(whole)
                 broken[offset] ^= 1
                 self.store.files[f"layers/{name}.layer"] = bytes(broken)

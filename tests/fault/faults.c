@@ -105,7 +105,7 @@ void faults_walk(const struct faults_subject *subject)
     walk.halfway = describe_fresh(subject, subject->first_step);
     walk.after = describe_fresh(subject, subject->run);
     unsigned descriptors = count_descriptors();
-    uint64_t tried = 0;
+    uint64_t tried = 0, every = harness_number("BOUGH_FAULT_EVERY", 30);
     for (size_t fault = 0; fault < COUNT_OF(faults); fault++) {
         uint64_t step = 1;
         for (uint64_t nth = 1; fault_once(&walk, fault, nth); nth += step) {
@@ -113,8 +113,8 @@ void faults_walk(const struct faults_subject *subject)
             unsigned now = count_descriptors();
             REQUIRE(now == descriptors, "%s: %u descriptors are open, before there were %u", walk.where, now,
                     descriptors);
-            if (nth > 40 && !getenv("BOUGH_FAULT_ALL"))
-                step = nth / 12;
+            if (nth >= every)
+                step = nth / 8;
         }
     }
     printf("%s: %llu faults\n", subject->name, (unsigned long long)tried);

@@ -25,8 +25,8 @@ struct faults_subject {
 /* For every kind of call and every N until N is beyond the calls that the operation makes: prepares, lets call N fail,
  * and requires that a failure is an ordinary one (BOUGH_IO, BOUGH_FULL, BOUGH_NOMEM) with a message, that the state is
  * then the old one (or the one after the first step), that the operation then succeeds, and that no descriptor is left
- * open. A success despite the fault must have the whole effect. With many calls of a kind (memory), some N are left out
- * unless $BOUGH_FAULT_ALL is set. */
+ * open. A success despite the fault must have the whole effect. From the 30th call of a kind on ($BOUGH_FAULT_EVERY
+ * says which), some are left out. */
 void faults_walk(const struct faults_subject *subject);
 
 #endif

@@ -1,4 +1,4 @@
-/* random_sql.h - SQL from a seed: statements over a handful of tables that cover what SQLite writes in different ways. */
+/* random_sql.h - SQL from a seed: statements over a handful of tables, for all the ways in which SQLite writes. */
 #ifndef BOUGH_TESTS_RANDOM_SQL_H
 #define BOUGH_TESTS_RANDOM_SQL_H
 

@@ -14,8 +14,8 @@ static void compare_tables(struct twin *twin)
 {
     char sql[256];
     sqlite3_stmt *names = NULL;
-    ck_assert_int_eq(sqlite3_prepare_v2(twin->plain, "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')", -1,
-                                        &names, NULL),
+    ck_assert_int_eq(sqlite3_prepare_v2(twin->plain, "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')",
+                                        -1, &names, NULL),
                      SQLITE_OK);
     unsigned count = 0;
     while (sqlite3_step(names) == SQLITE_ROW) {
@@ -44,18 +44,21 @@ TEST(changes_alike)
     struct twin twin;
     twin_start(&twin, PROJ_FILE, "proj.db");
     twin_fork(&twin, true);
-    twin_exec(&twin, "BEGIN;"
-                     "CREATE TABLE survey(id INTEGER PRIMARY KEY, auth_name TEXT, code TEXT, taken_at TEXT DEFAULT 'never');"
-                     "INSERT INTO survey(auth_name, code) SELECT auth_name, code FROM geodetic_crs ORDER BY 1, 2;"
-                     "CREATE INDEX survey_by_code ON survey(code, auth_name);"
-                     "ALTER TABLE ellipsoid ADD COLUMN remark TEXT DEFAULT 'round';"
-                     "COMMIT");
+    twin_exec(&twin,
+              "BEGIN;"
+              "CREATE TABLE survey(id INTEGER PRIMARY KEY, auth_name TEXT, code TEXT, taken_at TEXT DEFAULT 'never');"
+              "INSERT INTO survey(auth_name, code) SELECT auth_name, code FROM geodetic_crs ORDER BY 1, 2;"
+              "CREATE INDEX survey_by_code ON survey(code, auth_name);"
+              "ALTER TABLE ellipsoid ADD COLUMN remark TEXT DEFAULT 'round';"
+              "COMMIT");
     twin_commit(&twin);
-    twin_exec(&twin, "ALTER TABLE survey RENAME COLUMN taken_at TO seen_at;"
-                     "UPDATE ellipsoid SET remark = name WHERE rowid % 2 = 0;"
-                     "DROP INDEX survey_by_code; CREATE VIEW surveyed AS SELECT s.code, g.name FROM survey s JOIN geodetic_crs g "
-                     "ON g.code = s.code AND g.auth_name = s.auth_name;"
-                     "SELECT * FROM surveyed ORDER BY 1, 2; ANALYZE");
+    twin_exec(
+        &twin,
+        "ALTER TABLE survey RENAME COLUMN taken_at TO seen_at;"
+        "UPDATE ellipsoid SET remark = name WHERE rowid % 2 = 0;"
+        "DROP INDEX survey_by_code; CREATE VIEW surveyed AS SELECT s.code, g.name FROM survey s JOIN geodetic_crs g "
+        "ON g.code = s.code AND g.auth_name = s.auth_name;"
+        "SELECT * FROM surveyed ORDER BY 1, 2; ANALYZE");
     twin_compare(&twin);
     twin_fork(&twin, false);
     twin_exec(&twin, "PRAGMA page_size=1024; VACUUM; PRAGMA integrity_check");

@@ -35,8 +35,12 @@ static void disturb(struct history *history)
         twin_fork(twin, one_in(history, 2));
         history->is_exclusive = false;
         break;
-    case 1: twin_commit(twin); break;
-    case 2: twin_compare(twin); break;
+    case 1:
+        twin_commit(twin);
+        break;
+    case 2:
+        twin_compare(twin);
+        break;
     case 3:
         twin_reopen(twin);
         history->is_exclusive = false;
@@ -47,7 +51,8 @@ static void disturb(struct history *history)
             twin_observe(twin, question);
         break;
     case 5: {
-        static const char *const levels[] = {"PRAGMA synchronous=OFF", "PRAGMA synchronous=NORMAL", "PRAGMA synchronous=FULL"};
+        static const char *const levels[] = {"PRAGMA synchronous=OFF", "PRAGMA synchronous=NORMAL",
+                                             "PRAGMA synchronous=FULL"};
         sqlite3_exec(twin->branch, levels[harness_below(&history->sql.random, 3)], NULL, NULL, NULL);
         break;
     }
@@ -62,7 +67,9 @@ static void disturb(struct history *history)
         twin_exec(twin, history->is_exclusive ? "PRAGMA locking_mode=EXCLUSIVE" : "PRAGMA locking_mode=NORMAL");
         twin_exec(twin, "SELECT count(*) FROM t0"); /* the lock is given up by the next transaction */
         break;
-    default: twin_exec_quietly(twin, one_in(history, 2) ? "PRAGMA mmap_size=0" : "PRAGMA mmap_size=1000000000"); break;
+    default:
+        twin_exec_quietly(twin, one_in(history, 2) ? "PRAGMA mmap_size=0" : "PRAGMA mmap_size=1000000000");
+        break;
     }
 }
 
@@ -147,14 +154,38 @@ static void tell_all(unsigned page_size)
             tell(page_size, auto_vacuum, seed, steps);
 }
 
-TEST(pages_of_512) { tell_all(512); }
-TEST(pages_of_1024) { tell_all(1024); }
-TEST(pages_of_2048) { tell_all(2048); }
-TEST(pages_of_4096) { tell_all(4096); }
-TEST(pages_of_8192) { tell_all(8192); }
-TEST(pages_of_16384) { tell_all(16384); }
-TEST(pages_of_32768) { tell_all(32768); }
-TEST(pages_of_65536) { tell_all(65536); }
+TEST(pages_of_512)
+{
+    tell_all(512);
+}
+TEST(pages_of_1024)
+{
+    tell_all(1024);
+}
+TEST(pages_of_2048)
+{
+    tell_all(2048);
+}
+TEST(pages_of_4096)
+{
+    tell_all(4096);
+}
+TEST(pages_of_8192)
+{
+    tell_all(8192);
+}
+TEST(pages_of_16384)
+{
+    tell_all(16384);
+}
+TEST(pages_of_32768)
+{
+    tell_all(32768);
+}
+TEST(pages_of_65536)
+{
+    tell_all(65536);
+}
 
 /* VACUUM into every page size from every other: the pages of a branch change their size under it. */
 TEST(page_size_changes)
@@ -167,8 +198,7 @@ TEST(page_size_changes)
     for (unsigned i = 0; i < 24; i++) {
         snprintf(sql, sizeof(sql), "INSERT INTO t0(a, b, c) VALUES(%u, words(%u, 9), noise(%u, 30000))", i, i, i);
         twin_exec(&twin, sql);
-        snprintf(sql, sizeof(sql), "PRAGMA page_size=%u; VACUUM; PRAGMA page_size",
-                 512U << harness_below(&random, 8));
+        snprintf(sql, sizeof(sql), "PRAGMA page_size=%u; VACUUM; PRAGMA page_size", 512U << harness_below(&random, 8));
         twin_exec(&twin, sql);
         if (i % 3 == 0)
             twin_fork(&twin, i % 2 == 0);
@@ -188,10 +218,13 @@ TEST(spills)
     for (unsigned i = 0; i < 6; i++) {
         char sql[320];
         twin_exec(&twin, i % 2 == 0 ? "BEGIN" : "SAVEPOINT outer");
-        snprintf(sql, sizeof(sql), "INSERT INTO t1(a, b, c) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
-                 "WHERE i < 900) SELECT i, words(i + %u, 5), noise(i, 400) FROM n", i);
+        snprintf(sql, sizeof(sql),
+                 "INSERT INTO t1(a, b, c) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                 "WHERE i < 900) SELECT i, words(i + %u, 5), noise(i, 400) FROM n",
+                 i);
         twin_exec(&twin, sql);
-        twin_exec(&twin, "SAVEPOINT inner; UPDATE t1 SET c = noise(id, 700), b = b || 'x' WHERE id % 3 = 0; DELETE FROM t1 WHERE id % 5 = 1");
+        twin_exec(&twin, "SAVEPOINT inner; UPDATE t1 SET c = noise(id, 700), b = b || 'x' WHERE id % 3 = 0; DELETE "
+                         "FROM t1 WHERE id % 5 = 1");
         twin_exec(&twin, i % 3 == 0 ? "ROLLBACK TO inner" : "RELEASE inner");
         twin_exec(&twin, "SELECT count(*), sum(length(c)), sum(length(b)) FROM t1");
         twin_exec(&twin, i == 2 || i == 4 ? "ROLLBACK" : i % 2 == 0 ? "COMMIT" : "RELEASE outer");
@@ -206,7 +239,7 @@ TEST(spills)
 int main(void)
 {
     static const struct harness_case cases[] = {
-        CASE(pages_of_512),   CASE(pages_of_1024),  CASE(pages_of_2048),      CASE(pages_of_4096), CASE(pages_of_8192),
+        CASE(pages_of_512),   CASE(pages_of_1024),  CASE(pages_of_2048),  CASE(pages_of_4096),     CASE(pages_of_8192),
         CASE(pages_of_16384), CASE(pages_of_32768), CASE(pages_of_65536), CASE(page_size_changes), CASE(spills)};
     return harness_run("oracle_random", cases, COUNT_OF(cases));
 }

@@ -1,4 +1,5 @@
-/* test_workload.c - many small tests of SQL give the same rows and leave the same bytes on a plain file and on a branch. */
+/* test_workload.c - many small tests of SQL give the same rows, and leave the same bytes, on a plain file and on a
+ * branch. */
 #include "harness.h"
 #include "twin.h"
 #include "workload.h"
@@ -45,10 +46,22 @@ static void compare(const char *pragmas, unsigned scale)
     twin_stop(&twin);
 }
 
-TEST(with_a_large_cache) { compare("PRAGMA page_size=4096", 6); }
-TEST(with_a_small_cache) { compare("PRAGMA page_size=1024; PRAGMA cache_size=20", 4); }
-TEST(with_auto_vacuum) { compare("PRAGMA page_size=8192; PRAGMA auto_vacuum=FULL; PRAGMA cache_size=30", 4); }
-TEST(with_exclusive_locking) { compare("PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY", 4); }
+TEST(with_a_large_cache)
+{
+    compare("PRAGMA page_size=4096", 6);
+}
+TEST(with_a_small_cache)
+{
+    compare("PRAGMA page_size=1024; PRAGMA cache_size=20", 4);
+}
+TEST(with_auto_vacuum)
+{
+    compare("PRAGMA page_size=8192; PRAGMA auto_vacuum=FULL; PRAGMA cache_size=30", 4);
+}
+TEST(with_exclusive_locking)
+{
+    compare("PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY", 4);
+}
 
 int main(void)
 {

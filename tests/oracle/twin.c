@@ -33,8 +33,8 @@ static void noise(sqlite3_context *context, int count, sqlite3_value **values)
 
 static void words(sqlite3_context *context, int count, sqlite3_value **values)
 {
-    static const char *const list[16] = {"ash",  "beech", "cherry", "dogwood", "elm",  "fir",   "ginkgo", "hazel",
-                                         "iroko", "juniper", "kapok", "linden",  "maple", "nutmeg", "oak",   "pine"};
+    static const char *const list[16] = {"ash",   "beech",   "cherry", "dogwood", "elm",   "fir",    "ginkgo", "hazel",
+                                         "iroko", "juniper", "kapok",  "linden",  "maple", "nutmeg", "oak",    "pine"};
     (void)count;
     struct harness_random random = {(uint64_t)sqlite3_value_int64(values[0])};
     char text[400] = "";

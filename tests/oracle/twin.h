@@ -1,13 +1,14 @@
 /* twin.h - one history told twice: a plain file under stock SQLite, and a branch of a store. Every statement runs on
- * both and must give the same rows, the same code and message, the same counters; at rest both must hold the same bytes.
+ * both and must give the same rows, the same code and message, the same counters; at rest both must hold the same
+ * bytes.
  *
  * The plain file uses a rollback journal, so that its change counter (bytes 24 and 92 of the header) moves as the
  * branch's does, and the comparison covers the whole header.
  *
  * One thing may differ, and only after something was rolled back: what stands in pages of the free list. SQLite does
- * not journal a page that was free when its transaction began; if the transaction uses it, spills it and is rolled back,
- * the plain file keeps what was spilled, where the branch has the page as it was before. Free pages hold nothing, so
- * their unused parts are left out of the comparison then.
+ * not journal a page that was free when its transaction began; if the transaction uses it, spills it and is rolled
+ * back, the plain file keeps what was spilled, where the branch has the page as it was before. Free pages hold nothing,
+ * so their unused parts are left out of the comparison then.
  */
 #ifndef BOUGH_TESTS_TWIN_H
 #define BOUGH_TESTS_TWIN_H
@@ -25,14 +26,14 @@ struct twin {
     sqlite3 *plain, *branch;
     bough_store *store;
     char plain_path[512], store_path[512], export_path[512], branch_name[64];
-    char label[160];          /* said in every failure: seed and settings */
+    char label[160]; /* said in every failure: seed and settings */
     unsigned steps, forks;
-    uint64_t rows, errors;    /* seen so far: a history that yields neither tests nothing */
-    bool has_rolled_back;     /* at any time */
+    uint64_t rows, errors; /* seen so far: a history that yields neither tests nothing */
+    bool has_rolled_back;  /* at any time */
     struct {
         char id[BOUGH_ID_SIZE];
         char path[512];
-    } past[TWIN_PAST_MAX];    /* commits, and the bytes that the plain file had then */
+    } past[TWIN_PAST_MAX]; /* commits, and the bytes that the plain file had then */
     unsigned past_count;
 };
 

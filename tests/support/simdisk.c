@@ -334,12 +334,27 @@ static void replay(uint8_t *out, const struct node *node, uint64_t start, uint64
     }
 }
 
-static bool is_touched(const struct node *node, uint64_t start, uint64_t end)
+static bool touches(const struct data_op *op, uint64_t start, uint64_t end)
 {
+    return op->is_truncate ? op->offset < end : op->offset < end && op->offset + op->len > start;
+}
+
+/* How many versions the bytes start .. end have had since the last sync, besides the durable one. */
+static size_t count_versions(const struct node *node, uint64_t start, uint64_t end)
+{
+    size_t count = 0;
     for (size_t i = 0; i < node->op_count; i++)
-        if (node->ops[i].is_truncate || (node->ops[i].offset < end && node->ops[i].offset + node->ops[i].len > start))
-            return true;
-    return false;
+        count += touches(&node->ops[i], start, end);
+    return count;
+}
+
+/* The number of operations up to and with the one that made the given version; 0 for the durable one. */
+static size_t cut_of_version(const struct node *node, uint64_t start, uint64_t end, size_t version)
+{
+    size_t i = 0;
+    for (; version > 0; i++)
+        version -= touches(&node->ops[i], start, end);
+    return i;
 }
 
 struct choice {
@@ -356,19 +371,23 @@ static struct choice choose(const struct node *node, enum simdisk_loss loss, str
     if (choice.loss == SIMDISK_KEEP_ALL)
         choice.cut = node->op_count;
     else if (choice.loss != SIMDISK_LOSE_ALL)
-        choice.cut = (size_t)harness_below(random, node->op_count + 1);
+        choice.cut = harness_below(random, 3) ? (size_t)harness_below(random, node->op_count + 1) : node->op_count;
     if (choice.loss == SIMDISK_PAGES)
         choice.unit = PAGE_SIZE_BYTES;
     return choice;
 }
 
-static size_t data_cut(const struct choice *choice, const struct node *node, struct harness_random *random)
+static size_t data_cut(const struct choice *choice, const struct node *node, uint64_t start, uint64_t end,
+                       struct harness_random *random)
 {
+    size_t versions = count_versions(node, start, end);
+    if (versions == 0)
+        return 0;
     switch (choice->loss) {
     case SIMDISK_TORN:
     case SIMDISK_PAGES:
     case SIMDISK_GARBAGE:
-        return (size_t)harness_below(random, node->op_count + 1);
+        return cut_of_version(node, start, end, (size_t)harness_below(random, versions + 1));
     case SIMDISK_TORN_LAST:
         return choice->cut < node->op_count ? choice->cut + (size_t)harness_below(random, 2) : choice->cut;
     default:
@@ -389,7 +408,7 @@ static void settle(struct node *node, enum simdisk_loss loss, struct harness_ran
     uint8_t *bytes = take((size_t)size);
     for (uint64_t start = 0; start < size; start += choice.unit) {
         uint64_t end = start + choice.unit < size ? start + choice.unit : size;
-        size_t cut = is_touched(node, start, end) ? data_cut(&choice, node, random) : 0;
+        size_t cut = data_cut(&choice, node, start, end, random);
         replay(bytes + start, node, start, end, cut, size_cut);
         if (choice.loss == SIMDISK_GARBAGE && cut == 0 && start >= node->durable_len)
             harness_fill(random, bytes + start, (size_t)(end - start));

@@ -274,7 +274,8 @@ TEST(one_writer_at_a_time)
     bough__space_close(space);
 }
 
-/* Another process writes; this one sees each of its transactions when it pins anew, and a busy writer lock meanwhile. */
+/* Another process writes; this one sees each of its transactions when it pins anew, and a busy writer lock
+ * meanwhile. */
 TEST(two_processes)
 {
     struct harness_random random = {7};

@@ -247,9 +247,11 @@ TEST(a_transaction_over_a_branch_and_a_file_is_refused)
     database_store("s");
     char *file = strdup(harness_path("plain.db"));
     refuse_with_file(database_uri("s", "main", ""), file);
+    free(file);
     database_store("u");
     file = strdup(harness_path("plain2.db"));
     refuse_with_file(file, database_uri("u", "main", ""));
+    free(file);
     ck_assert_uint_eq(count_files("-journal") + count_files("-mj"), 0);
 }
 
