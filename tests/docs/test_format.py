@@ -5,7 +5,6 @@ import ctypes
 import hashlib
 import json
 import os
-import random
 import shutil
 import sqlite3
 import struct
