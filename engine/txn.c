@@ -306,7 +306,9 @@ static int write_out(struct bough__txn *txn)
     if (end > layer->file_size) {
         uint64_t ahead = layer->file_size / 8;
         layer->file_size = end;
-        if ((txn->next_frame - txn->first_frame) * txn->block_size <= FILL_TXN_LIMIT)
+        /* Only behind the last frame of all: others may have made the file longer than this process knows. */
+        if (end == bough__frame_offset(txn->next_frame, txn->block_size) &&
+            (txn->next_frame - txn->first_frame) * txn->block_size <= FILL_TXN_LIMIT)
             fill_ahead(layer, end, ahead < FILL_MIN ? FILL_MIN : ahead > FILL_MAX ? FILL_MAX : ahead);
     }
     return BOUGH_OK;
