@@ -80,32 +80,49 @@ static int put_header(struct bough__layer *layer, const struct bough__layer_slot
 
 /* ---- free extents ---- */
 
-/* What a checkpoint collects frames for: those of this layer that were born after the hold and that the new tree does
- * not refer to. */
+/* What a checkpoint collects: the frames that were superseded since the last one, as far as they were born after the
+ * hold. A frame may have been used again in the meantime, for the same block or another, so being superseded once does
+ * not make it dead: what the new tree refers to is taken out at the end. Only blocks that were touched since the last
+ * checkpoint can refer to a frame that was used again. */
 struct sweep {
     struct bough__layer *layer;
     const struct bough__tree *tree; /* the new one */
     uint64_t hold_txn;
     struct bough__frames freed;
+    uint64_t *live;
+    size_t live_count, live_capacity;
 };
 
-static int sweep_frame(struct sweep *sweep, uint64_t block, uint64_t frame, uint64_t birth)
+static int sweep_frame(struct sweep *sweep, uint64_t frame, uint64_t birth)
 {
-    struct bough__entry now = {0};
     if (frame == BOUGH__NO_FRAME || birth <= sweep->hold_txn)
         return BOUGH_OK;
-    int rc = bough__map_lookup(&now, sweep->layer->space->nodes, sweep->tree, block);
-    if (rc != BOUGH_OK || (now.layer == sweep->layer->number && now.frame == frame))
-        return rc;
     return bough__frames_add(&sweep->freed, frame, 1);
 }
 
 static int sweep_entry(void *context, uint64_t block, const struct bough__entry *entry)
 {
     struct sweep *sweep = context;
-    if (entry->layer != sweep->layer->number)
-        return BOUGH_OK;
-    return sweep_frame(sweep, block, entry->frame, entry->birth);
+    (void)block;
+    return entry->layer == sweep->layer->number ? sweep_frame(sweep, entry->frame, entry->birth) : BOUGH_OK;
+}
+
+static int keep_live(struct sweep *sweep, uint64_t block)
+{
+    struct bough__entry now = {0};
+    int rc = bough__map_lookup(&now, sweep->layer->space->nodes, sweep->tree, block);
+    if (rc != BOUGH_OK || now.layer != sweep->layer->number)
+        return rc;
+    if (sweep->live_count == sweep->live_capacity) {
+        size_t capacity = sweep->live_capacity * 2 + 64;
+        uint64_t *live = bough__realloc(sweep->live, capacity * sizeof *live);
+        if (live == NULL)
+            return bough__fail_memory();
+        sweep->live = live;
+        sweep->live_capacity = capacity;
+    }
+    sweep->live[sweep->live_count++] = now.frame;
+    return BOUGH_OK;
 }
 
 /* Every version of this generation, and what the old tree had in the blocks that changed or were cut off. */
@@ -113,19 +130,29 @@ static int sweep_generation(struct sweep *sweep, const struct bough__fold_page *
 {
     int rc = BOUGH_OK;
     const struct bough__overlay *overlay = sweep->layer->overlay;
-    for (uint32_t i = 0; rc == BOUGH_OK && i < overlay->entry_count; i++)
-        rc = sweep_frame(sweep, overlay->entries[i].block, overlay->entries[i].frame, overlay->entries[i].txn);
+    for (uint32_t i = 0; rc == BOUGH_OK && i < overlay->entry_count; i++) {
+        rc = sweep_frame(sweep, overlay->entries[i].frame, overlay->entries[i].txn);
+        if (rc == BOUGH_OK)
+            rc = keep_live(sweep, overlay->entries[i].block);
+    }
     for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
         struct bough__entry old = {0};
-        rc = sweep_frame(sweep, pages[i].block, pages[i].frame, pages[i].birth);
+        rc = sweep_frame(sweep, pages[i].frame, pages[i].birth);
         if (rc == BOUGH_OK)
             rc = bough__map_lookup(&old, sweep->layer->space->nodes, &overlay->tree, pages[i].block);
         if (rc == BOUGH_OK)
             rc = sweep_entry(sweep, pages[i].block, &old);
+        if (rc == BOUGH_OK)
+            rc = keep_live(sweep, pages[i].block);
     }
     if (rc == BOUGH_OK && keep != BOUGH__KEEP_ALL)
         rc = bough__map_walk(sweep->layer->space->nodes, &overlay->tree, keep, sweep_entry, sweep);
-    return rc;
+    if (rc != BOUGH_OK)
+        return rc;
+    if (sweep->live_count != 0)
+        qsort(sweep->live, sweep->live_count, sizeof *sweep->live, by_number);
+    bough__frames_join(&sweep->freed);
+    return bough__frames_subtract(&sweep->freed, sweep->live, sweep->live_count);
 }
 
 /* Frames that hold other things than pages: the old list itself, a log chunk that is left. */
@@ -163,8 +190,8 @@ static int take_out(struct bough__frames *list, const struct bough__fold_page *p
 }
 
 /* The next generation's list: what was free and still is, and what this generation freed. */
-static int store_free(struct bough__layer *layer, struct bough__layer_slot *slot, const struct bough__fold_page *pages,
-                      size_t count, uint64_t keep)
+static int store_free(struct bough__frames *out, struct bough__layer *layer, struct bough__layer_slot *slot,
+                      const struct bough__fold_page *pages, size_t count, uint64_t keep)
 {
     struct bough__frames list = {0};
     struct sweep sweep = {.layer = layer, .tree = &slot->tree, .hold_txn = bough__shm_hold(&layer->shm)};
@@ -184,8 +211,9 @@ static int store_free(struct bough__layer *layer, struct bough__layer_slot *slot
         bough__frames_join(&list);
         rc = bough__frames_store(&list, layer->fd, layer->path, slot, layer->block_size);
     }
-    bough__frames_release(&list);
     bough__frames_release(&sweep.freed);
+    free(sweep.live);
+    *out = list;
     return rc;
 }
 
@@ -215,7 +243,7 @@ static int fold(struct bough__layer_slot *slot, struct bough__layer *layer, cons
     int rc = bough__appender_begin(&appender, layer->space->nodes);
     if (rc == BOUGH_OK)
         rc = bough__fold_pages(&slot->tree, layer->space, appender, &layer->overlay->tree, layer->number, pages, count,
-                               keep, size_bytes, layer->block_size);
+                               layer->overlay->hold_txn, keep, size_bytes, layer->block_size);
     if (rc == BOUGH_OK)
         rc = bough__appender_sync(appender);
     if (rc == BOUGH_OK)
@@ -230,6 +258,7 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     struct bough__overlay *overlay = NULL;
     struct bough__layer_slot slot = layer->slot;
     struct bough__fold_page *pages = NULL;
+    struct bough__frames free_frames = {0};
     size_t count = 0;
     uint64_t keep = BOUGH__KEEP_ALL;
     bough__shm_read(&state, &layer->shm);
@@ -253,14 +282,15 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     if (rc == BOUGH_OK)
         rc = place_log(layer, &slot);
     if (rc == BOUGH_OK)
-        rc = store_free(layer, &slot, pages, count, keep);
+        rc = store_free(&free_frames, layer, &slot, pages, count, keep);
     free(pages);
     if (rc == BOUGH_OK)
-        rc = bough__overlay_create(&overlay, &slot.tree, slot.generation, slot.txn);
+        rc = bough__overlay_create(&overlay, &slot.tree, slot.generation, slot.txn, slot.hold_txn);
     if (rc == BOUGH_OK)
         rc = put_header(layer, &slot);
     if (rc != BOUGH_OK) {
         bough__overlay_release(overlay);
+        bough__frames_release(&free_frames);
         return rc;
     }
     overlay->position = bough__layer_log_start(&slot);
@@ -269,6 +299,10 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     bough__shm_raise_durable(&layer->shm, slot.txn);
     bough__layer_install(layer, overlay, &slot, &state);
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
+    /* Without memory they are free at the next opening. */
+    if (layer->is_writer)
+        (void)bough__recycler_add(&layer->recycler, &free_frames, slot.txn);
+    bough__frames_release(&free_frames);
     return BOUGH_OK;
 }
 

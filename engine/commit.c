@@ -162,7 +162,6 @@ done:
 static int seal_snapshot(bool *out_changed, struct sealing *sealing, struct bough__branch_row *row)
 {
     bool done = false;
-    bough__layer_hold(sealing->layer, sealing->snapshot.txn);
     int rc = bough__snapshot_fold(&sealing->tree, &sealing->nodes, &sealing->snapshot);
     if (rc == BOUGH_OK)
         rc = bough__root_id(sealing->root, &sealing->tree);
@@ -185,7 +184,7 @@ int bough__branch_seal(bool *out_changed, struct bough_store *store, struct boug
     rc = bough__branch_layer(&sealing.layer, store, row);
     if (rc != BOUGH_OK)
         return rc;
-    rc = bough__snapshot_pin(&sealing.snapshot, sealing.layer);
+    rc = bough__snapshot_pin_and_hold(&sealing.snapshot, sealing.layer);
     if (rc == BOUGH_OK) {
         if (sealing.snapshot.txn > row->head_txn)
             rc = seal_snapshot(out_changed, &sealing, row);

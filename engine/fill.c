@@ -48,7 +48,7 @@ static int fold_changes(struct run *run)
         rc = bough__appender_begin(&run->appender, nodes);
     if (rc == BOUGH_OK)
         rc = bough__map_fold(&next, nodes, run->appender, &run->tree, run->changes, run->count, run->keep_blocks,
-                             run->size_bytes, run->block_size);
+                             run->size_bytes, run->block_size, UINT64_MAX);
     if (rc != BOUGH_OK)
         return rc;
     run->tree = next;

@@ -46,36 +46,11 @@ static int hash_page(struct bough__entry *out, struct bough__space *space, uint3
     int rc = bough__frame_read(space, number, page->frame, page->block, page->sum, buffer, block_size, true);
     if (rc != BOUGH_OK)
         return rc;
+    uint32_t length = bough__block_length(page->block, size_bytes, block_size);
+    if (bough__is_zero(buffer, length))
+        return BOUGH_OK; /* zeros have one encoding, also in a short last page */
     *out = (struct bough__entry){.layer = number, .frame = page->frame, .birth = page->birth, .sum = page->sum};
-    return bough__sha256(out->digest, buffer, bough__block_length(page->block, size_bytes, block_size));
-}
-
-/* The digest of a short last page covers the bytes that it has, so a page whose length changes has another one although
- * nobody wrote it. True: *out says how block `last` of old reads in a database of the new size. */
-static int rehash_last(bool *out_changed, struct bough__change *out, struct bough__space *space,
-                       const struct bough__tree *old, uint8_t *buffer, uint64_t keep_blocks, uint64_t size_bytes)
-{
-    uint64_t count = bough__block_count(old->size_bytes, old->block_size);
-    uint64_t new_count = bough__block_count(size_bytes, old->block_size);
-    *out_changed = false;
-    for (int i = 0; i < 2; i++) {
-        uint64_t block = (i == 0 ? count : new_count) - 1;
-        uint32_t length = old->block_size == 0 ? 0 : bough__block_length(block, size_bytes, old->block_size);
-        if (old->block_size == 0 || block >= keep_blocks || block >= count || block >= new_count ||
-            length == bough__block_length(block, old->size_bytes, old->block_size))
-            continue;
-        int rc = bough__map_lookup(&out->entry, space->nodes, old, block);
-        if (rc == BOUGH_OK && out->entry.layer != 0) {
-            rc = bough__frame_read(space, out->entry.layer, out->entry.frame, block, out->entry.sum, buffer,
-                                   old->block_size, true);
-            if (rc == BOUGH_OK)
-                rc = bough__sha256(out->entry.digest, buffer, length);
-            out->block = block;
-            *out_changed = true;
-        }
-        return rc;
-    }
-    return BOUGH_OK;
+    return bough__sha256(out->digest, buffer, length);
 }
 
 static bool has_page(const struct bough__fold_page *pages, size_t count, uint64_t block)
@@ -91,12 +66,46 @@ static bool has_page(const struct bough__fold_page *pages, size_t count, uint64_
     return low < count && pages[low].block == block;
 }
 
+/* The digest of a short last page covers the bytes that it has, so a page whose length changes has another one although
+ * nobody wrote it. True: *out says how block `last` of old reads in a database of the new size. */
+static int rehash_last(bool *out_changed, struct bough__change *out, struct bough__space *space,
+                       const struct bough__tree *old, const struct bough__fold_page *pages, size_t page_count,
+                       uint8_t *buffer, uint64_t keep_blocks, uint64_t size_bytes)
+{
+    uint64_t count = bough__block_count(old->size_bytes, old->block_size);
+    uint64_t new_count = bough__block_count(size_bytes, old->block_size);
+    *out_changed = false;
+    for (int i = 0; i < 2; i++) {
+        uint64_t block = (i == 0 ? count : new_count) - 1;
+        uint32_t length = old->block_size == 0 ? 0 : bough__block_length(block, size_bytes, old->block_size);
+        /* A page written since counts alone: its old frame may hold something else by now, and with both folded in
+         * the two could have one digest and yet differ beyond the end. */
+        if (old->block_size == 0 || block >= keep_blocks || block >= count || block >= new_count ||
+            has_page(pages, page_count, block) || length == bough__block_length(block, old->size_bytes, old->block_size))
+            continue;
+        int rc = bough__map_lookup(&out->entry, space->nodes, old, block);
+        if (rc == BOUGH_OK && out->entry.layer != 0) {
+            rc = bough__frame_read(space, out->entry.layer, out->entry.frame, block, out->entry.sum, buffer,
+                                   old->block_size, true);
+            if (rc == BOUGH_OK && bough__is_zero(buffer, length))
+                out->entry = (struct bough__entry){0};
+            else if (rc == BOUGH_OK)
+                rc = bough__sha256(out->entry.digest, buffer, length);
+            out->block = block;
+            *out_changed = true;
+        }
+        return rc;
+    }
+    return BOUGH_OK;
+}
+
 static int fold_in(struct bough__tree *tree, struct bough__space *space, struct bough__appender *appender,
                    const struct bough__change *changes, size_t count, uint64_t keep_blocks, uint64_t size_bytes,
-                   uint32_t block_size)
+                   uint32_t block_size, uint64_t hold_txn)
 {
     struct bough__tree next = {0};
-    int rc = bough__map_fold(&next, space->nodes, appender, tree, changes, count, keep_blocks, size_bytes, block_size);
+    int rc = bough__map_fold(&next, space->nodes, appender, tree, changes, count, keep_blocks, size_bytes, block_size,
+                             hold_txn);
     if (rc == BOUGH_OK)
         *tree = next;
     return rc;
@@ -104,7 +113,7 @@ static int fold_in(struct bough__tree *tree, struct bough__space *space, struct 
 
 int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struct bough__appender *appender,
                       const struct bough__tree *old, uint32_t number, const struct bough__fold_page *pages,
-                      size_t count, uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size)
+                      size_t count, uint64_t hold_txn, uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size)
 {
     int rc = BOUGH_OK;
     size_t done = 0;
@@ -120,11 +129,9 @@ int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struc
     }
     if (old->size_bytes == 0)
         keep_blocks = 0; /* nothing of it shows, whatever its block size was */
-    rc = rehash_last(&last_changed, &last, space, old, buffer, keep_blocks, size_bytes);
-    /* A page written since counts alone: after this fold the two could have one digest and yet differ beyond the end,
-     * and the map would keep the old one. */
-    if (rc == BOUGH_OK && last_changed && !has_page(pages, count, last.block))
-        rc = fold_in(&tree, space, appender, &last, 1, keep_blocks, size_bytes, block_size);
+    rc = rehash_last(&last_changed, &last, space, old, pages, count, buffer, keep_blocks, size_bytes);
+    if (rc == BOUGH_OK && last_changed)
+        rc = fold_in(&tree, space, appender, &last, 1, keep_blocks, size_bytes, block_size, hold_txn);
     /* At least once: the size may have changed alone. */
     do {
         size_t n = 0;
@@ -135,7 +142,7 @@ int bough__fold_pages(struct bough__tree *out, struct bough__space *space, struc
             done++;
         }
         if (rc == BOUGH_OK)
-            rc = fold_in(&tree, space, appender, changes, n, keep_blocks, size_bytes, block_size);
+            rc = fold_in(&tree, space, appender, changes, n, keep_blocks, size_bytes, block_size, hold_txn);
         /* What an earlier batch put beyond the cut stays. */
         keep_blocks = BOUGH__KEEP_ALL;
     } while (rc == BOUGH_OK && done < count);

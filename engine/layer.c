@@ -32,6 +32,10 @@
 #include <string.h>
 #include <time.h>
 
+/* Dead frames are looked at when there are so many of them. */
+#define RECYCLE_FRAMES 64u
+#define RECYCLE_SLACK (512u << 10)
+
 struct bough__log_position bough__layer_log_start(const struct bough__layer_slot *slot)
 {
     return (struct bough__log_position){.offset = slot->log_offset,
@@ -58,13 +62,15 @@ int bough__layer_open_file(struct bough__layer *layer)
 
 /* ---- building the overlay ---- */
 
+static int start_recycler(struct bough__layer *layer);
+
 /* An overlay of the slot's generation (without a file: of the branch's head), empty as yet. */
 static int start_overlay(struct bough__overlay **out, const struct bough__layer *layer,
                          const struct bough__layer_slot *slot)
 {
     if (slot->generation == 0)
-        return bough__overlay_create(out, &layer->head, 0, layer->head_txn);
-    int rc = bough__overlay_create(out, &slot->tree, slot->generation, slot->txn);
+        return bough__overlay_create(out, &layer->head, 0, layer->head_txn, layer->head_txn);
+    int rc = bough__overlay_create(out, &slot->tree, slot->generation, slot->txn, slot->hold_txn);
     if (rc == BOUGH_OK)
         (*out)->position = bough__layer_log_start(slot);
     return rc;
@@ -98,7 +104,7 @@ static int load_generation(struct bough__layer *layer, uint64_t generation)
     bough__overlay_release(layer->overlay);
     layer->overlay = overlay;
     layer->slot = slot;
-    return BOUGH_OK;
+    return layer->is_writer ? start_recycler(layer) : BOUGH_OK;
 }
 
 static int read_log_to(struct bough__layer *layer, uint64_t txn)
@@ -115,8 +121,10 @@ static int read_log_to(struct bough__layer *layer, uint64_t txn)
                                  &layer->log_buffer, layer->overlay->newest_txn + 1, &chunk_end);
         if (rc == BOUGH_OK && !found)
             return BOUGH_BUSY;
-        if (rc == BOUGH_OK)
+        if (rc == BOUGH_OK) {
+            bough__layer_note_deaths(layer, &record, true);
             rc = add_record(layer->overlay, &record);
+        }
     }
     return rc;
 }
@@ -263,22 +271,81 @@ int bough__layer_free_extents(struct bough__frames *out, const struct bough__lay
     return rc;
 }
 
-/* The first opener may use the free extents: nobody has a snapshot of this layer open, but for a reader without
- * permission to write, who holds a lock on the file itself. A commit that sealed more than the header knows may
- * own what the list calls free. */
-static int take_free_extents(struct bough__layer *layer, const struct bough__layer_slot *slot,
-                             const struct bough__overlay *overlay)
+/* ---- dead frames ---- */
+
+/* The version that a record's entry supersedes: of this generation, or of the tree below. */
+static void note_death(struct bough__layer *layer, uint64_t block, uint64_t txn)
 {
-    if (layer->shm.is_private)
-        return bough__os_lock(layer->fd, BOUGH__LAYER_READER_BYTE, BOUGH__SHARED, layer->path);
-    if (layer->head_txn > slot->hold_txn || bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
-        return BOUGH_OK;
-    return bough__layer_free_extents(&layer->free, layer, slot, overlay);
+    struct bough__overlay_entry version = {0};
+    struct bough__entry entry = {0};
+    switch (bough__overlay_find(&version, layer->overlay, block, txn)) {
+    case BOUGH__OVERLAY_FRAME:
+        bough__recycler_died(&layer->recycler, version.frame, version.txn, txn);
+        break;
+    case BOUGH__OVERLAY_MISS:
+        /* A node that cannot be read is the reader's failure; here a frame is lost until a checkpoint finds it. */
+        if (bough__map_lookup(&entry, layer->space->nodes, &layer->overlay->tree, block) == BOUGH_OK &&
+            entry.layer == layer->number)
+            bough__recycler_died(&layer->recycler, entry.frame, entry.birth, txn);
+        break;
+    case BOUGH__OVERLAY_ZERO:
+        break;
+    }
 }
 
-/* Processes that died may have left the file's name, a header slot or records in the page cache alone. What is found
- * is built upon from here on (frames that the newest slot calls free are used again), so it has to be on the disk
- * first. */
+void bough__layer_note_deaths(struct bough__layer *layer, const struct bough__log_record *record, bool is_foreign)
+{
+    if (!layer->is_writer)
+        return;
+    for (uint32_t i = 0; i < record->entry_count; i++) {
+        if (is_foreign && record->entries[i].frame != BOUGH__NO_FRAME)
+            bough__recycler_strike(&layer->recycler, record->entries[i].frame);
+        note_death(layer, record->entries[i].block, record->txn);
+    }
+}
+
+static int start_recycler(struct bough__layer *layer)
+{
+    struct bough__frames extents = {0};
+    int rc = BOUGH_OK;
+    if (layer->slot.generation != 0)
+        rc = bough__layer_free_extents(&extents, layer, &layer->slot, layer->overlay);
+    if (rc == BOUGH_OK)
+        bough__recycler_start(&layer->recycler, &extents, layer->slot.txn);
+    return rc;
+}
+
+int bough__layer_become_writer(struct bough__layer *layer)
+{
+    if (layer->is_writer)
+        return BOUGH_OK;
+    int rc = layer->slot.generation != 0 ? bough__layer_open_file(layer) : BOUGH_OK;
+    if (rc == BOUGH_OK)
+        rc = start_recycler(layer);
+    layer->is_writer = rc == BOUGH_OK;
+    return rc;
+}
+
+bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame)
+{
+    if (bough__recycler_take(&layer->recycler, out_frame))
+        return true;
+    /* A reader without permission to write holds a lock on the file instead of a pin. What is made ready before he came was
+     * dead before he came. */
+    if (layer->fd < 0)
+        return false;
+    size_t slack = RECYCLE_SLACK / layer->block_size;
+    if (!bough__recycler_is_worthwhile(&layer->recycler, slack < RECYCLE_FRAMES ? slack : RECYCLE_FRAMES) ||
+        bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
+        return false;
+    bough__recycler_refill(&layer->recycler, &layer->shm);
+    return bough__recycler_take(&layer->recycler, out_frame);
+}
+
+/* ---- recovery of the file ---- */
+
+/* Processes that died may have left the file's name, a header slot or records in the page cache alone. What is found is
+ * built upon from here on (frames that the newest slot calls free are used again), so it has to be on the disk first. */
 static int settle_after_death(struct bough__layer *layer)
 {
     if (layer->shm.is_private)
@@ -310,7 +377,11 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
     bool found = false;
     struct bough__layer_slot slot = {0};
     struct bough__overlay *overlay = NULL;
-    int rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, 0);
+    int rc = BOUGH_OK;
+    if (layer->shm.is_private)
+        rc = bough__os_lock(layer->fd, BOUGH__LAYER_READER_BYTE, BOUGH__SHARED, layer->path);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, 0);
     if (rc == BOUGH_OK && !found)
         rc = bough__fail(BOUGH_CORRUPT, "%s: both header slots are damaged", layer->path);
     if (rc != BOUGH_OK)
@@ -343,8 +414,6 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
     }
     if (rc == BOUGH_OK && same_boot)
         rc = settle_after_death(layer);
-    if (rc == BOUGH_OK)
-        rc = take_free_extents(layer, &slot, overlay);
     if (rc == BOUGH_OK && layer->shm.is_private)
         rc = check_generation(layer, slot.generation);
     if (rc != BOUGH_OK)
@@ -382,7 +451,7 @@ static int recover(struct bough__layer *layer, bool same_boot)
                            layer->branch);
     struct bough__published state = {.txn = 0, .size_bytes = layer->head.size_bytes, .block_size = layer->block_size};
     bough__shm_publish(&layer->shm, &state);
-    return bough__overlay_create(&layer->overlay, &layer->head, 0, 0);
+    return bough__overlay_create(&layer->overlay, &layer->head, 0, 0, 0);
 }
 
 /* ---- opening ---- */
@@ -391,7 +460,7 @@ static void free_layer(struct bough__layer *layer)
 {
     bough__overlay_release(layer->overlay);
     bough__log_buffer_release(&layer->log_buffer);
-    bough__frames_release(&layer->free);
+    bough__recycler_release(&layer->recycler);
     free(layer->write_buffer);
     bough__os_close(&layer->fd);
     pthread_mutex_destroy(&layer->mutex);
@@ -497,7 +566,7 @@ static void finish_file(struct bough__layer *layer)
         struct bough__layer_slot slot = layer->slot;
         slot.sequence++;
         slot.durable_txn = state.txn;
-        slot.hold_txn = bough__shm_hold(&layer->shm);
+        /* hold_txn stays: it tells of this generation's beginning. */
         if (bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot) != BOUGH_OK)
             return;
     }

@@ -62,6 +62,7 @@ struct bough__snapshot {
     struct bough__space *space;
     struct bough__layer *layer;     /* NULL: a past state */
     struct bough__overlay *overlay; /* NULL: a past state */
+    int pin;                        /* in shared memory; keeps the frames of this state */
     struct bough__tree tree;        /* what the overlay lies on */
     uint64_t txn;
     uint64_t size_bytes;
@@ -70,6 +71,13 @@ struct bough__snapshot {
 
 /* Pins the newest transaction. No system call when this process has seen it already. BOUGH_GONE after deletion. */
 int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer);
+/* The same for a state that is going to be committed: its frames are kept for the commit before anyone could take them
+ * for dead. */
+int bough__snapshot_pin_and_hold(struct bough__snapshot *out, struct bough__layer *layer);
+/* An idle connection: the snapshot stays, but keeps nothing from being used again, so it must not be read until it was
+ * resumed. False: it is not the newest any more (or its branch was deleted), and of no use. No system call. */
+void bough__snapshot_park(struct bough__snapshot *snapshot);
+bool bough__snapshot_resume(struct bough__snapshot *snapshot);
 /* A past state; holds a reference to space until release. */
 int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree);
 void bough__snapshot_release(struct bough__snapshot *snapshot);

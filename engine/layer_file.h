@@ -20,7 +20,7 @@
  *      8   8  generation of the log; rises with each checkpoint
  *     16   8  newest transaction that the tree holds
  *     24   8  newest transaction known durable: the log must reach it, or it is damaged
- *     32   8  newest transaction that a commit sealed (hold)
+ *     32   8  newest transaction that a commit had sealed when this generation began (hold)
  *     40   8  seed of the log's first record
  *     48   8  offset of the log's first chunk
  *     56   8  its length

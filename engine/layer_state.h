@@ -6,11 +6,11 @@
 #ifndef BOUGH_ENGINE_LAYER_STATE_H
 #define BOUGH_ENGINE_LAYER_STATE_H
 
-#include "frames.h"
 #include "layer.h"
 #include "layer_file.h"
 #include "log.h"
 #include "overlay.h"
+#include "recycler.h"
 #include "shm.h"
 
 /* What keeps a fork in milliseconds (I2): beyond either, the writer folds its overlay into the tree. */
@@ -39,7 +39,8 @@ struct bough__layer {
     /* The writer's. */
     uint64_t file_size; /* bytes known to be in the file */
     uint8_t *write_buffer;     /* txn.c; NULL until the first write */
-    struct bough__frames free; /* extents that this process may hand out; only the first opener has any */
+    struct bough__recycler recycler;
+    bool is_writer; /* this process has written: it keeps track of dead frames */
 };
 
 /* Brings the overlay up to the newest published transaction; *out is that state. Mutex held. */
@@ -49,6 +50,13 @@ int bough__layer_open_file(struct bough__layer *layer);
 /* Puts a new generation's overlay and slot in place and publishes. Takes the mutex; takes over the overlay. */
 void bough__layer_install(struct bough__layer *layer, struct bough__overlay *overlay,
                           const struct bough__layer_slot *slot, const struct bough__published *state);
+/* A record is about to join the overlay: what it supersedes is dead. is_foreign: another process wrote it, and may have
+ * taken frames that this one counts as free. */
+void bough__layer_note_deaths(struct bough__layer *layer, const struct bough__log_record *record, bool is_foreign);
+/* From the first write on, this process keeps track of dead frames. The writer's. */
+int bough__layer_become_writer(struct bough__layer *layer);
+/* A free frame; false: none. The writer's. */
+bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame);
 /* The free extents of the slot without those that its generation's log has taken since. */
 int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
                               const struct bough__layer_slot *slot, const struct bough__overlay *overlay);

@@ -254,7 +254,7 @@ struct fold {
     struct bough__appender *appender;
     const struct bough__change *changes;
     size_t count, next; /* changes before next are done */
-    uint64_t keep_blocks;
+    uint64_t keep_blocks, hold_txn;
 };
 
 static bool has_change_below(const struct fold *fold, uint64_t end)
@@ -268,6 +268,12 @@ static bool is_untouched(const struct fold *fold, const struct link *link, uint6
     return !link->is_virtual && !has_change_below(fold, end) && (link->ref.file == 0 || end <= fold->keep_blocks);
 }
 
+static bool keeps_place(const struct fold *fold, const struct bough__entry *old, const struct bough__change *change)
+{
+    return same_digest(old->digest, change->entry.digest) &&
+           (old->layer != change->entry.layer || old->birth <= fold->hold_txn || old->frame == change->entry.frame);
+}
+
 static bool fold_leaf(struct fold *fold, struct bough__node *node, uint64_t base)
 {
     bool is_changed = false;
@@ -278,9 +284,9 @@ static bool fold_leaf(struct fold *fold, struct bough__node *node, uint64_t base
             is_changed = true;
         }
         if (has_change_below(fold, base + i + 1)) {
-            const struct bough__entry *with = &fold->changes[fold->next++].entry;
-            if (!same_digest(entry->digest, with->digest)) {
-                *entry = *with;
+            const struct bough__change *change = &fold->changes[fold->next++];
+            if (!keeps_place(fold, entry, change)) {
+                *entry = change->entry;
                 is_changed = true;
             }
         }
@@ -380,10 +386,11 @@ static int fold_tree(struct bough__tree *tree, struct fold *fold, unsigned depth
 
 int bough__map_fold(struct bough__tree *out, struct bough__nodes *nodes, struct bough__appender *appender,
                     const struct bough__tree *old, const struct bough__change *changes, size_t count,
-                    uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size)
+                    uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size, uint64_t hold_txn)
 {
     struct bough__tree tree = {.size_bytes = size_bytes, .block_size = block_size};
-    struct fold fold = {.old = side_of(nodes, old), .appender = appender, .changes = changes, .count = count};
+    struct fold fold = {.old = side_of(nodes, old), .appender = appender, .changes = changes, .count = count,
+                        .hold_txn = hold_txn};
     int rc = tree_check(old);
     if (rc == BOUGH_OK)
         rc = tree_check(&tree);

@@ -9,7 +9,7 @@
 #define FIRST_CAPACITY 64
 
 int bough__overlay_create(struct bough__overlay **out, const struct bough__tree *tree, uint64_t generation,
-                          uint64_t base_txn)
+                          uint64_t base_txn, uint64_t hold_txn)
 {
     struct bough__overlay *overlay = bough__alloc(sizeof *overlay);
     if (overlay == NULL)
@@ -22,6 +22,7 @@ int bough__overlay_create(struct bough__overlay **out, const struct bough__tree 
     overlay->tree = *tree;
     overlay->generation = generation;
     overlay->base_txn = overlay->newest_txn = base_txn;
+    overlay->hold_txn = hold_txn;
     overlay->size_bytes = tree->size_bytes;
     *out = overlay;
     return BOUGH_OK;

@@ -33,6 +33,7 @@ struct bough__overlay {
     struct bough__tree tree; /* the state before the first transaction of this generation */
     uint64_t generation;
     uint64_t base_txn;       /* newest transaction that tree holds */
+    uint64_t hold_txn;       /* newest transaction that a commit owned when this generation began */
     /* Guarded by the layer's mutex. */
     struct bough__log_position position; /* where the next record goes */
     uint64_t newest_txn;
@@ -51,7 +52,7 @@ struct bough__overlay {
 };
 
 int bough__overlay_create(struct bough__overlay **out, const struct bough__tree *tree, uint64_t generation,
-                          uint64_t base_txn);
+                          uint64_t base_txn, uint64_t hold_txn);
 void bough__overlay_retain(struct bough__overlay *overlay);
 void bough__overlay_release(struct bough__overlay *overlay); /* NULL is fine */
 

@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SHM_MAGIC 0x31304d4853474842u /* "BHGSHM01" in memory of a little-endian machine */
-#define SHM_SIZE 4096
+#define SHM_MAGIC 0x32304d4853474842u /* "BHGSHM02" in memory of a little-endian machine */
+#define SHM_SIZE 12288
 #define LOCK_DEAD_MAN 0
 #define LOCK_WRITER 1
 #define LOCK_CLOSING 2
@@ -29,6 +29,7 @@ struct bough__shm_map {
     _Atomic uint64_t counter; /* counter & 1 names the valid slot */
     _Atomic uint64_t slots[2][8];
     _Atomic int32_t pids[BOUGH__SHM_OPENERS];
+    _Atomic uint64_t pins[BOUGH__SHM_PINS]; /* opener's index + 1, 8 bits; transaction + 1, 56 bits */
 };
 _Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the file");
 
@@ -87,16 +88,37 @@ static int build(struct bough__shm *shm, bool *out_same_boot)
     return BOUGH_OK;
 }
 
-static void name_opener(struct bough__shm *shm)
+#define PIN_OWNER_SHIFT 56
+#define PIN_TXN_MASK ((UINT64_C(1) << PIN_OWNER_SHIFT) - 1)
+_Static_assert(BOUGH__SHM_OPENERS < 255, "an opener's number fits a pin");
+
+static uint64_t pin_word(int opener, uint64_t txn_plus_1)
 {
-    shm->opener = -1;
+    return (uint64_t)(opener + 1) << PIN_OWNER_SHIFT | txn_plus_1;
+}
+
+static void clear_pins(struct bough__shm *shm, int opener)
+{
+    for (int i = 0; i < BOUGH__SHM_PINS; i++)
+        if (atomic_load(&shm->map->pins[i]) >> PIN_OWNER_SHIFT == (uint64_t)(opener + 1))
+            atomic_store(&shm->map->pins[i], 0);
+}
+
+static int name_opener(struct bough__shm *shm)
+{
     for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
-        if (bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
+        int rc = bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE, shm->path);
+        if (rc == BOUGH_BUSY)
             continue;
+        if (rc != BOUGH_OK)
+            return rc;
         shm->opener = i;
+        clear_pins(shm, i); /* of a process that died under this number */
         shm->map->pids[i] = (int32_t)getpid();
-        return;
+        return BOUGH_OK;
     }
+    return bough__fail(BOUGH_BUSY, "%s: %d processes have the branch open, and no more can", shm->path,
+                       BOUGH__SHM_OPENERS);
 }
 
 /* The folder holds nothing that matters between openings, so it may have been lost on the way (a copy without empty
@@ -193,8 +215,8 @@ int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot
     if (rc != BOUGH_OK) {
         free(out->path);
         *out = (struct bough__shm){.fd = -1, .opener = -1};
-    } else if (!*out_first) {
-        name_opener(out);
+    } else if (!*out_first && (rc = name_opener(out)) != BOUGH_OK) {
+        bough__shm_close(out, false);
     }
     return rc;
 }
@@ -230,8 +252,8 @@ int bough__shm_ready(struct bough__shm *shm)
     atomic_store(&shm->map->magic, SHM_MAGIC);
     if (shm->is_private)
         return BOUGH_OK;
-    name_opener(shm);
-    return bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, shm->path);
+    int rc = name_opener(shm);
+    return rc != BOUGH_OK ? rc : bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, shm->path);
 }
 
 bool bough__shm_is_last(struct bough__shm *shm)
@@ -246,8 +268,10 @@ bool bough__shm_is_last(struct bough__shm *shm)
 void bough__shm_close(struct bough__shm *shm, bool remove)
 {
     if (shm->map != NULL) {
-        if (shm->opener >= 0)
+        if (shm->opener >= 0) {
+            clear_pins(shm, shm->opener);
             shm->map->pids[shm->opener] = 0;
+        }
         bough__os.munmap(shm->map, SHM_SIZE);
     }
     if (remove && !shm->is_private && shm->path != NULL)
@@ -350,6 +374,109 @@ size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPEN
             out[count++] = pid;
     }
     return count;
+}
+
+/* ---- pins ---- */
+
+static int claim_pin(struct bough__shm *shm)
+{
+    for (int i = 0; i < BOUGH__SHM_PINS; i++) {
+        uint64_t unset = 0;
+        if (atomic_load_explicit(&shm->map->pins[i], memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong(&shm->map->pins[i], &unset, pin_word(shm->opener, 0)))
+            return i;
+    }
+    return BOUGH__NO_PIN;
+}
+
+int bough__shm_pin(int *out_pin, struct bough__published *out, struct bough__shm *shm)
+{
+    *out_pin = BOUGH__NO_PIN;
+    if (shm->is_private) {
+        bough__shm_read(out, shm);
+        return BOUGH_OK;
+    }
+    int pin = claim_pin(shm);
+    if (pin == BOUGH__NO_PIN)
+        return bough__fail(BOUGH_BUSY, "%s: %d snapshots are open, and no more can be", shm->path, BOUGH__SHM_PINS);
+    for (;;) {
+        bough__shm_read(out, shm);
+        atomic_store(&shm->map->pins[pin], pin_word(shm->opener, out->txn + 1));
+        atomic_thread_fence(memory_order_seq_cst);
+        if (bough__shm_newest(shm) == out->txn)
+            break;
+    }
+    *out_pin = pin;
+    return BOUGH_OK;
+}
+
+void bough__shm_pin_park(struct bough__shm *shm, int pin)
+{
+    if (pin != BOUGH__NO_PIN)
+        atomic_store_explicit(&shm->map->pins[pin], pin_word(shm->opener, 0), memory_order_release);
+}
+
+bool bough__shm_pin_resume(struct bough__shm *shm, int pin, uint64_t txn)
+{
+    if (pin == BOUGH__NO_PIN)
+        return bough__shm_newest(shm) == txn;
+    atomic_store(&shm->map->pins[pin], pin_word(shm->opener, txn + 1));
+    atomic_thread_fence(memory_order_seq_cst);
+    if (bough__shm_newest(shm) == txn)
+        return true;
+    bough__shm_pin_park(shm, pin);
+    return false;
+}
+
+void bough__shm_unpin(struct bough__shm *shm, int pin)
+{
+    if (pin != BOUGH__NO_PIN)
+        atomic_store_explicit(&shm->map->pins[pin], 0, memory_order_release);
+}
+
+static int by_txn(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Clears what dead openers left. */
+static void bury(struct bough__shm *shm)
+{
+    bool has_pins[BOUGH__SHM_OPENERS] = {false};
+    for (int i = 0; i < BOUGH__SHM_PINS; i++) {
+        uint64_t owner = atomic_load(&shm->map->pins[i]) >> PIN_OWNER_SHIFT;
+        if (owner != 0 && owner <= BOUGH__SHM_OPENERS)
+            has_pins[owner - 1] = true;
+    }
+    for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
+        if (!has_pins[i] || i == shm->opener)
+            continue;
+        /* With the lock in hand nobody can take the number while its pins go. */
+        if (bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
+            continue;
+        clear_pins(shm, i);
+        shm->map->pids[i] = 0;
+        (void)bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__UNLOCK, shm->path);
+    }
+}
+
+size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool look_for_dead)
+{
+    size_t count = 0, kept = 0;
+    if (look_for_dead && !shm->is_private)
+        bury(shm);
+    atomic_thread_fence(memory_order_seq_cst);
+    for (int i = 0; i < BOUGH__SHM_PINS; i++) {
+        uint64_t txn_plus_1 = atomic_load_explicit(&shm->map->pins[i], memory_order_relaxed) & PIN_TXN_MASK;
+        if (txn_plus_1 != 0)
+            out[count++] = txn_plus_1 - 1;
+    }
+    qsort(out, count, sizeof *out, by_txn);
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || out[i] != out[kept - 1])
+            out[kept++] = out[i];
+    return kept;
 }
 
 /* ---- flags and marks ---- */

@@ -14,6 +14,11 @@
  *
  * Published states sit in two slots with one atomic counter, whose lowest bit names the valid slot: a writer that is
  * killed in mid-publish has changed nothing that a reader looks at.
+ *
+ * Pins. A snapshot holds a pin: a word with its opener's number and its transaction. Setting one: load the newest
+ * published transaction, store the pin, full fence, load again, repeat if it moved. The writer publishes, fences, and
+ * then looks at the pins; so either the reader sees the new state or the writer sees the pin. A pin whose opener has died is
+ * cleared by the next opener that takes his number, or by the writer that it is in the way of.
  */
 #ifndef BOUGH_ENGINE_SHM_H
 #define BOUGH_ENGINE_SHM_H
@@ -25,6 +30,8 @@
 #include <sys/types.h>
 
 #define BOUGH__SHM_OPENERS 64
+#define BOUGH__SHM_PINS 1024
+#define BOUGH__NO_PIN (-1)
 
 /* One published state of a layer. */
 struct bough__published {
@@ -40,7 +47,7 @@ struct bough__shm_map; /* the mapped bytes; shm.c */
 struct bough__shm {
     struct bough__shm_map *map;
     int fd;
-    int opener;           /* index in pids, -1: all taken */
+    int opener;           /* index in pids */
     char *path;
     /* No permission to write, or no room for the file: this process's own memory; it sees the state at opening and
      * cannot write. */
@@ -76,6 +83,18 @@ bool bough__shm_writer_is_in(struct bough__shm *shm);
 int bough__shm_seize(struct bough__shm *shm);
 void bough__shm_unseize(struct bough__shm *shm);
 size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPENERS]);
+
+/* ---- pins ---- */
+
+/* Takes a pin for the newest transaction: *out_pin, and *out is the state. BOUGH_BUSY: all are taken. */
+int bough__shm_pin(int *out_pin, struct bough__published *out, struct bough__shm *shm);
+/* Keeps the place of the pin, but holds nothing; and back: false when txn is not the newest any more (parked then). */
+void bough__shm_pin_park(struct bough__shm *shm, int pin);
+bool bough__shm_pin_resume(struct bough__shm *shm, int pin, uint64_t txn);
+void bough__shm_unpin(struct bough__shm *shm, int pin); /* BOUGH__NO_PIN is fine */
+/* The transactions that are pinned, ascending, each once. look_for_dead: clears the pins of processes that died (a
+ * system call for each opener that has any). */
+size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool look_for_dead);
 
 /* Flags and marks that any opener may set. */
 enum bough__shm_flag {

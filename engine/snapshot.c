@@ -1,8 +1,8 @@
 /* snapshot.c - reading one immutable state of a branch, or a past one.
  *
  * A lookup asks the overlay as of the snapshot's transaction and then the tree below it; never a chain of branches.
- * A pinned snapshot keeps its overlay's generation alive; frames are not used again while the layer is open, so
- * whatever it refers to stays.
+ * A pinned snapshot keeps its overlay's generation alive in this process, and its pin in shared memory keeps every
+ * frame that it refers to from being used again, by anyone (recycler.h).
  */
 #include "error.h"
 #include "fold.h"
@@ -14,25 +14,69 @@
 
 /* ---- pinning ---- */
 
-int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
+/* BOUGH_STALE: the branch moved on while it was being pinned. */
+static int try_pin(struct bough__snapshot *out, struct bough__layer *layer)
 {
-    struct bough__published state = {0};
-    if (bough__layer_is_gone(layer))
-        return bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
+    struct bough__published state = {0}, pinned = {0};
+    int pin = BOUGH__NO_PIN;
+    int rc = bough__shm_pin(&pin, &pinned, &layer->shm);
+    if (rc != BOUGH_OK)
+        return rc;
     pthread_mutex_lock(&layer->mutex);
-    int rc = bough__layer_refresh(layer, &state);
+    rc = bough__layer_refresh(layer, &state);
+    /* Newer than what was pinned: as good, and kept by the same pin until it moves up. */
+    if (rc == BOUGH_OK && state.txn != pinned.txn && !bough__shm_pin_resume(&layer->shm, pin, state.txn))
+        rc = BOUGH_STALE;
     if (rc == BOUGH_OK) {
         bough__overlay_retain(layer->overlay);
         *out = (struct bough__snapshot){.space = layer->space,
                                         .layer = layer,
                                         .overlay = layer->overlay,
                                         .tree = layer->overlay->tree,
+                                        .pin = pin,
                                         .txn = state.txn,
                                         .size_bytes = state.size_bytes,
                                         .block_size = layer->block_size};
     }
     pthread_mutex_unlock(&layer->mutex);
+    if (rc != BOUGH_OK)
+        bough__shm_unpin(&layer->shm, pin);
     return rc;
+}
+
+int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
+{
+    if (bough__layer_is_gone(layer))
+        return bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
+    for (;;) {
+        int rc = try_pin(out, layer);
+        if (rc != BOUGH_STALE)
+            return rc;
+    }
+}
+
+int bough__snapshot_pin_and_hold(struct bough__snapshot *out, struct bough__layer *layer)
+{
+    for (;;) {
+        uint64_t newest = bough__shm_newest(&layer->shm);
+        bough__shm_raise_hold(&layer->shm, newest);
+        int rc = bough__snapshot_pin(out, layer);
+        if (rc != BOUGH_OK || out->txn == newest)
+            return rc;
+        bough__snapshot_release(out);
+    }
+}
+
+void bough__snapshot_park(struct bough__snapshot *snapshot)
+{
+    if (snapshot->layer != NULL)
+        bough__shm_pin_park(&snapshot->layer->shm, snapshot->pin);
+}
+
+bool bough__snapshot_resume(struct bough__snapshot *snapshot)
+{
+    return snapshot->layer == NULL || (!bough__layer_is_gone(snapshot->layer) &&
+                                       bough__shm_pin_resume(&snapshot->layer->shm, snapshot->pin, snapshot->txn));
 }
 
 int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree)
@@ -48,6 +92,8 @@ void bough__snapshot_release(struct bough__snapshot *snapshot)
     bough__overlay_release(snapshot->overlay);
     if (snapshot->layer == NULL)
         bough__space_close(snapshot->space);
+    else
+        bough__shm_unpin(&snapshot->layer->shm, snapshot->pin);
     *snapshot = (struct bough__snapshot){0};
 }
 
@@ -186,7 +232,7 @@ int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const str
         rc = bough__appender_begin(&appender, snapshot->space->nodes);
     if (rc == BOUGH_OK)
         rc = bough__fold_pages(out, snapshot->space, appender, &snapshot->tree, snapshot->layer->number, pages, count,
-                               keep, snapshot->size_bytes, snapshot->block_size);
+                               snapshot->overlay->hold_txn, keep, snapshot->size_bytes, snapshot->block_size);
     if (rc == BOUGH_OK)
         rc = bough__appender_sync(appender);
     if (rc == BOUGH_OK && out_nodes != NULL)

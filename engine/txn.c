@@ -34,7 +34,8 @@
 /* From here on a transaction is written without filling ahead: every byte would be written twice. */
 #define FILL_TXN_LIMIT (512u << 10)
 #define CHUNK_MIN (16u << 10)
-#define CHUNK_MAX (256u << 10)
+/* Takes a whole generation's log and the record that passes the limit. */
+#define CHUNK_MAX (BOUGH__LOG_LIMIT + BOUGH__LOG_LIMIT / 4 + 4096)
 
 struct bough__txn {
     struct bough__layer *layer;
@@ -44,8 +45,6 @@ struct bough__txn {
     uint64_t size_bytes;
     uint64_t keep_blocks; /* fewest on the way; BOUGH__KEEP_ALL: never fewer than the base has */
     uint64_t first_frame, next_frame; /* at the end of the file */
-    size_t free_at;                   /* where the free extents stood before, */
-    uint64_t free_used;               /* to take hand-outs back */
     bool is_dirty;
     int broken; /* what kept the base from following a commit; nothing is written then */
     bool has_file;
@@ -76,8 +75,6 @@ static void reset(struct bough__txn *txn)
     txn->block_size = txn->layer->block_size;
     txn->keep_blocks = BOUGH__KEEP_ALL;
     txn->first_frame = txn->next_frame = state.frame_count;
-    txn->free_at = txn->layer->free.at;
-    txn->free_used = txn->layer->free.used;
     txn->buffer_count = 0;
     txn->is_dirty = false;
 }
@@ -122,6 +119,8 @@ static int prepare_writer(struct bough__layer *layer, const struct bough__snapsh
     if (rc == BOUGH_OK) {
         pthread_mutex_lock(&layer->mutex);
         rc = bough__layer_refresh(layer, &state);
+        if (rc == BOUGH_OK)
+            rc = bough__layer_become_writer(layer);
         pthread_mutex_unlock(&layer->mutex);
     }
     if (rc == BOUGH_OK && bough__layer_is_gone(layer))
@@ -165,8 +164,7 @@ int bough__txn_begin(struct bough__txn **out, const struct bough__snapshot *snap
 /* Frames that were handed out to what is dropped are handed out again. */
 static void drop(struct bough__txn *txn)
 {
-    txn->layer->free.at = txn->free_at;
-    txn->layer->free.used = txn->free_used;
+    bough__recycler_settle(&txn->layer->recycler, false);
     reset(txn);
 }
 
@@ -232,7 +230,7 @@ static int create_file(struct bough__txn *txn)
     if (rc != BOUGH_OK)
         return rc;
     struct bough__overlay *overlay = NULL;
-    rc = bough__overlay_create(&overlay, &layer->head, 1, 0);
+    rc = bough__overlay_create(&overlay, &layer->head, 1, 0, 0);
     if (rc != BOUGH_OK)
         return rc; /* the file exists without a transaction, which is fine; nobody was told of it */
     overlay->position = bough__layer_log_start(&slot);
@@ -308,7 +306,9 @@ static int write_out(struct bough__txn *txn)
     if (end > layer->file_size) {
         uint64_t ahead = layer->file_size / 8;
         layer->file_size = end;
-        if ((txn->next_frame - txn->first_frame) * txn->block_size <= FILL_TXN_LIMIT)
+        /* Only behind the last frame of all: others may have made the file longer than this process knows. */
+        if (end == bough__frame_offset(txn->next_frame, txn->block_size) &&
+            (txn->next_frame - txn->first_frame) * txn->block_size <= FILL_TXN_LIMIT)
             fill_ahead(layer, end, ahead < FILL_MIN ? FILL_MIN : ahead > FILL_MAX ? FILL_MAX : ahead);
     }
     return BOUGH_OK;
@@ -349,7 +349,7 @@ static int append_page(struct bough__txn *txn, uint64_t *out_frame, const void *
 {
     int rc = BOUGH_OK;
     uint64_t frame = txn->next_frame;
-    bool is_recycled = bough__frames_take(&txn->layer->free, &frame);
+    bool is_recycled = bough__layer_take_frame(txn->layer, &frame);
     if (txn->buffer_count != 0 &&
         (txn->buffer_count == txn->buffer_capacity || frame != txn->buffer_first + txn->buffer_count))
         rc = write_out(txn);
@@ -548,6 +548,7 @@ static void publish(struct bough__txn *txn, const struct bough__log_record *reco
 {
     struct bough__layer *layer = txn->layer;
     pthread_mutex_lock(&layer->mutex);
+    bough__layer_note_deaths(layer, record, false);
     layer->overlay->position = *position;
     bough__overlay_add(layer->overlay, record);
     bough__shm_publish(&layer->shm, &(struct bough__published){.txn = record->txn,
@@ -609,8 +610,7 @@ int bough__txn_commit(struct bough__txn *txn, enum bough__durability durability,
     bough__error_save(&error);
     if (rc == BOUGH_OK) {
         *out_txn = number;
-        txn->free_at = txn->layer->free.at;
-        txn->free_used = txn->layer->free.used;
+        bough__recycler_settle(&txn->layer->recycler, true);
     }
     /* The writer lock keeps the layer from going away, and the overlay has the state already: only memory can fail. */
     txn->broken = keep_base(txn);

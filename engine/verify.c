@@ -44,6 +44,7 @@ struct state {
     char *name; /* "branch premium", "commit 0123456789ab" */
     struct bough__tree tree;
     uint8_t root[BOUGH__DIGEST_SIZE];
+    const struct bough__snapshot *snapshot; /* a branch: the tree lies below what was written since; else NULL */
 };
 
 struct verify {
@@ -227,10 +228,22 @@ static int check_page(struct verify *verify, uint64_t block, uint32_t layer, uin
     return rc == BOUGH_OK ? report_progress(verify) : rc;
 }
 
+/* What the branch has superseded since its last checkpoint is dead, and the frame may hold something else by now. A commit
+ * that needs it is checked before any branch is, and keeps it from being used again. */
+static bool is_superseded(const struct state *state, uint64_t block, const struct bough__entry *entry)
+{
+    struct bough__overlay_entry version;
+    const struct bough__snapshot *snapshot = state->snapshot;
+    return snapshot && snapshot->overlay && entry->layer == bough__layer_number(snapshot->layer) &&
+           bough__overlay_find(&version, snapshot->overlay, block, snapshot->txn) != BOUGH__OVERLAY_MISS;
+}
+
 static int check_map_page(void *context, uint64_t block, const struct bough__entry *entry)
 {
     struct verify *verify = context;
     const struct bough__tree *tree = &verify->current->tree;
+    if (is_superseded(verify->current, block, entry))
+        return BOUGH_OK;
     return check_page(verify, block, entry->layer, entry->frame, entry->sum, entry->digest, tree->size_bytes,
                       tree->block_size);
 }
@@ -264,8 +277,7 @@ static int add_commit(void *context, const struct bough__commit_row *row)
     }
     bough__hex(id, row->id, 6);
     struct state *state = &verify->states[verify->state_count];
-    state->name = bough__format("commit %s", id);
-    state->tree = row->tree;
+    *state = (struct state){.name = bough__format("commit %s", id), .tree = row->tree};
     memcpy(state->root, row->root, sizeof state->root);
     verify->state_count += state->name != NULL;
     return state->name ? BOUGH_OK : BOUGH_NOMEM;
@@ -315,9 +327,11 @@ static int check_layer_of(struct verify *verify, const struct bough__branch_row 
         rc = bough__snapshot_pin(&snapshot, layer);
     if (rc == BOUGH_OK) {
         state->tree = snapshot.tree;
+        state->snapshot = &snapshot;
         rc = check_tree(verify, state);
         if (rc == BOUGH_OK)
             rc = check_overlay(verify, &snapshot);
+        state->snapshot = NULL;
         bough__snapshot_release(&snapshot);
     }
     bough__layer_close(layer);

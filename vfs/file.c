@@ -14,8 +14,8 @@
  * With locking_mode=EXCLUSIVE there is no unlock between transactions: one engine transaction then commits several
  * times.
  *
- * The pin is kept over an unlock and used again while it is the newest, so a read transaction on an unchanged branch
- * makes no system call and allocates nothing. A handle without a lock (SQLite reads the page size so, when it opens)
+ * The snapshot is kept over an unlock, parked so that it keeps no page from being used again, and resumed while it is
+ * the newest. So a read transaction on an unchanged branch makes no system call and allocates nothing. A handle without a lock (SQLite reads the page size so, when it opens)
  * reads from a pin of that moment.
  *
  * Is SQLite's page cache still right? SQLite asks by reading 16 bytes at offset 24 when it takes SHARED, and compares
@@ -93,7 +93,7 @@ static int pin_for_reading(struct bough__file *file)
         return BOUGH_OK;
     if (bough__layer_is_gone(file->layer))
         return bough__fail(BOUGH_GONE, "the branch at %s was deleted", file->path);
-    if (file->is_pinned && bough__snapshot_is_newest(pinned(file)))
+    if (file->is_pinned && bough__snapshot_resume(&file->snapshots[file->current]))
         return BOUGH_OK;
     return pin_newest(file);
 }
@@ -475,6 +475,9 @@ static int file_unlock(sqlite3_file *handle, int level)
     if (level >= file->lock)
         return SQLITE_OK;
     end_txn(file);
+    /* An idle connection keeps its place and nothing else: its pages may be used again. */
+    if (level == SQLITE_LOCK_NONE && file->is_pinned && !file->is_fixed)
+        bough__snapshot_park(&file->snapshots[file->current]);
     file->lock = level;
     return SQLITE_OK;
 }

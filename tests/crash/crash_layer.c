@@ -380,7 +380,7 @@ static void make_base(struct life *life, struct bough__space *space, struct mode
         rc = bough__appender_begin(&appender, space->nodes);
     if (rc == BOUGH_OK)
         rc = bough__map_fold(&tree, space->nodes, appender, &none, changes, count, 0, state.size_bytes,
-                             model->block_size);
+                             model->block_size, UINT64_MAX);
     if (rc == BOUGH_OK)
         rc = bough__appender_sync(appender);
     bough__appender_end(appender);

@@ -34,10 +34,13 @@ def write_until_killed(uri, seed):
     rng = random.Random(seed)
     db = connect(uri)
     db.execute("PRAGMA synchronous=%s" % rng.choice(["FULL", "NORMAL"]))
-    n = db.execute("SELECT coalesce(max(n), 0) FROM done").fetchone()[0]
+    n = None
     while True:
-        n += 1
         db.execute("BEGIN IMMEDIATE")
+        if n is None:
+            # Under the lock: only there is settled what a writer that was killed in mid-commit has left.
+            n = db.execute("SELECT coalesce(max(n), 0) FROM done").fetchone()[0]
+        n += 1
         db.execute("INSERT INTO done VALUES(?)", (n,))
         if rng.randrange(10) == 0:
             db.execute("UPDATE bulk SET filler = randomblob(3000), n = ?", (n,))

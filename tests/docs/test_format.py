@@ -5,7 +5,6 @@ import ctypes
 import hashlib
 import json
 import os
-import random
 import shutil
 import sqlite3
 import struct
@@ -106,6 +105,8 @@ class Store:
         check(u32(cell, 16) == 1 and u32(cell, 28) == file and u32(cell, 32) == index, f"node {index}")
         return cell
 
+    superseded = (0, frozenset())  # layer and blocks whose pages of the tree are dead
+
     def walk(self, tree, file, index, digest, level, first, pages):
         """Fills pages with what lies below the node, and compares its digest."""
         cell = self.node(file, index)
@@ -117,7 +118,8 @@ class Store:
                 layer, frame, _birth, page_sum = struct.unpack_from("<IQQQ", cell, 256 + 60 * i)
                 child = cell[256 + 60 * i + 28:][:32]
                 used += layer != 0
-                if layer:
+                is_dead = layer == self.superseded[0] and block in self.superseded[1]
+                if layer and not is_dead:
                     pages[block] = self.page(layer, frame, block, page_sum, tree.block_size)
                     length = min(tree.block_size, tree.size - block * tree.block_size)
                     check(child == hashlib.sha256(pages[block][:length]).digest(), f"digest of block {block}")
@@ -178,12 +180,17 @@ class Store:
         """What the layer's branch holds: its tree with the log on top. Also the newest transaction."""
         slot = self.slot(number)
         size, block_size, txn = slot.tree.size, u32(self.layer(number), 28), slot.txn
+        records = list(self.records(number, slot))
+        # A page that the log superseded is dead: its frame may hold another one by now.
+        self.superseded = (number, {entry[0] for record in records for entry in record[3]})
         pages = self.pages(slot.tree)
-        for txn, size, keep, entries in self.records(number, slot):
+        self.superseded = (0, set())
+        newest = {entry[0]: record[0] for record in records for entry in record[3]}
+        for txn, size, keep, entries in records:
             pages = {block: page for block, page in pages.items() if block < keep}
             for block, frame, page_sum in entries:
                 pages.pop(block, None)
-                if frame != ALL_ONES:
+                if frame != ALL_ONES and newest[block] == txn:
                     pages[block] = self.page(number, frame, block, page_sum, block_size)
         check(txn >= slot.durable, "the log ends early")
         return assemble(pages, size, block_size), txn
@@ -307,9 +314,12 @@ class Format(unittest.TestCase):
         """The checks above would not be worth much if they could not fail."""
         name = self.catalog.execute("SELECT layer FROM branches WHERE name = 'small'").fetchone()[0]
         whole = self.store.file(f"layers/{name}.layer")
-        chance = random.Random(1)
+        newest = {block: frame for record in self.store.records(name, self.store.slot(name))
+                  for block, frame, _sum in record[3]}
+        pages = [8192 + frame * u32(whole, 28) for frame in newest.values() if frame != ALL_ONES]
+        self.assertTrue(pages)
         try:
-            for offset in [24, 32, 504] + [8192 + 1024 * chance.randrange(2) for _ in range(3)]:
+            for offset in [24, 32, 504] + pages[:3]:
                 broken = bytearray(whole)
                 broken[offset] ^= 1
                 self.store.files[f"layers/{name}.layer"] = bytes(broken)

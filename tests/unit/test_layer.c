@@ -88,6 +88,9 @@ static void random_write(struct harness_random *random, struct bough__txn *txn, 
         break;
     case 1: /* the same content again */
         break;
+    case 2: /* content that the block may well have had before */
+        memset(page, (int)('a' + harness_below(random, 3)), size);
+        break;
     default:
         harness_fill(random, page, size);
     }
@@ -221,7 +224,7 @@ TEST(forks_are_independent)
         struct bough__snapshot snapshot = {0};
         struct bough__tree tree = {0};
         uint64_t nodes = 0;
-        ASSERT_OK(bough__snapshot_pin(&snapshot, layers[i - 1]));
+        ASSERT_OK(bough__snapshot_pin_and_hold(&snapshot, layers[i - 1]));
         ASSERT_OK(bough__snapshot_fold(&tree, &nodes, &snapshot));
         bough__snapshot_release(&snapshot);
         models[i] = copy_model(&models[i - 1]);
@@ -457,12 +460,66 @@ TEST(frames_are_used_again)
     bough__space_close(space);
 }
 
+static void small_transaction(struct harness_random *random, struct bough__layer *layer, struct model *model,
+                              enum bough__durability durability)
+{
+    struct bough__snapshot base = {0};
+    struct bough__txn *txn = NULL;
+    uint64_t number = 0;
+    ASSERT_OK(bough__snapshot_pin(&base, layer));
+    ASSERT_OK(bough__txn_begin(&txn, &base));
+    ASSERT_OK(bough__txn_set_block_size(txn, model->block_size));
+    for (int k = 0; k < 2; k++)
+        random_write(random, txn, model, 100);
+    ASSERT_OK(bough__txn_commit(txn, durability, &number));
+    bough__txn_end(txn);
+    bough__snapshot_release(&base);
+}
+
+/* One process that never closes, with readers who stay: the file is bounded by what is live and what they see. */
+TEST(a_long_life_stays_small)
+{
+    struct harness_random random = {11};
+    struct model model = {.block_size = 512, .pages = calloc(MAX_BLOCKS, 512)};
+    struct kept readers[3] = {0};
+    struct bough__space *space = make_space();
+    struct bough__layer *layer = open_layer(space, 1, NULL);
+    struct stat st = {0};
+    for (int i = 0; i < 12000; i++) {
+        small_transaction(&random, layer, &model, i % 20 == 0 ? BOUGH__DURABLE : BOUGH__LAZY);
+        if (i % 4000 == 100) {
+            struct kept *reader = &readers[i / 4000];
+            reader->model = copy_model(&model);
+            ASSERT_OK(bough__snapshot_pin(&reader->snapshot, layer));
+        }
+        if (i % 1000 == 0) {
+            check_newest(layer, &model);
+            for (size_t k = 0; k < COUNT_OF(readers); k++)
+                if (readers[k].model.pages != NULL)
+                    check_snapshot(&readers[k].snapshot, &readers[k].model);
+        }
+    }
+    ck_assert_int_eq(stat(harness_path("s.bough/layers/1.layer"), &st), 0);
+    printf("24,000 frames written, 100 live: %lld bytes\n", (long long)st.st_size);
+    /* 100 pages of 512 bytes, as much for each reader, and the log. */
+    ck_assert_int_lt(st.st_size, 1 << 20);
+    for (size_t k = 0; k < COUNT_OF(readers); k++)
+        drop_kept(&readers[k]);
+    bough__layer_close(layer);
+    layer = open_layer(space, 1, NULL);
+    check_newest(layer, &model);
+    bough__layer_close(layer);
+    free(model.pages);
+    bough__space_close(space);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--write-one") == 0)
         return write_one(argv[2]);
     const struct harness_case cases[] = {CASE(model),           CASE(forks_are_independent), CASE(one_writer_at_a_time),
                                          CASE(two_processes),   CASE(damaged_log_end),       CASE(log_is_bounded),
-                                         CASE(frames_are_used_again)};
+                                         CASE(frames_are_used_again),
+                                         CASE(a_long_life_stays_small)};
     return harness_run("layer", cases, COUNT_OF(cases));
 }

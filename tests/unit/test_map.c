@@ -188,7 +188,8 @@ static struct model fold(uint64_t *out_stored, const struct model *old, const st
     struct model next = {.size_bytes = size_bytes, .blocks = (size_bytes + BLOCK - 1) / BLOCK};
     struct bough__appender *appender = NULL;
     ASSERT_OK(bough__appender_begin(&appender, nodes));
-    ASSERT_OK(bough__map_fold(&next.tree, nodes, appender, &old->tree, changes, count, keep_blocks, size_bytes, BLOCK));
+    ASSERT_OK(bough__map_fold(&next.tree, nodes, appender, &old->tree, changes, count, keep_blocks, size_bytes, BLOCK,
+                              UINT64_MAX));
     if (out_stored)
         *out_stored = bough__appender_count(appender);
     ASSERT_OK(bough__appender_sync(appender));
@@ -212,7 +213,7 @@ static struct bough__tree fold_tree(uint64_t *out_stored, const struct bough__tr
     struct bough__appender *appender = NULL;
     struct bough__tree tree;
     ASSERT_OK(bough__appender_begin(&appender, nodes));
-    ASSERT_OK(bough__map_fold(&tree, nodes, appender, old, changes, count, KEEP_ALL, size_bytes, BLOCK));
+    ASSERT_OK(bough__map_fold(&tree, nodes, appender, old, changes, count, KEEP_ALL, size_bytes, BLOCK, UINT64_MAX));
     *out_stored = bough__appender_count(appender);
     ASSERT_OK(bough__appender_sync(appender));
     bough__appender_end(appender);
@@ -488,7 +489,7 @@ static int try_fold(const struct bough__tree *old, const struct bough__change *c
     struct bough__tree out;
     memset(&out, 0x5a, sizeof out);
     ASSERT_OK(bough__appender_begin(&appender, nodes));
-    int rc = bough__map_fold(&out, nodes, appender, old, changes, count, keep, size_bytes, block_size);
+    int rc = bough__map_fold(&out, nodes, appender, old, changes, count, keep, size_bytes, block_size, UINT64_MAX);
     if (rc != BOUGH_OK) {
         ck_assert_uint_eq(bough__appender_count(appender), 0);
         ck_assert_uint_eq(out.block_size, 0x5a5a5a5a);

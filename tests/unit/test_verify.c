@@ -308,7 +308,7 @@ TEST(a_forged_page)
     struct bough__tree tree;
     ASSERT_OK(bough__appender_begin(&appender, store->space->nodes));
     ASSERT_OK(bough__map_fold(&tree, store->space->nodes, appender, &head.tree, &change, 1, PAGE_COUNT,
-                              head.tree.size_bytes, PAGE_SIZE));
+                              head.tree.size_bytes, PAGE_SIZE, UINT64_MAX));
     ASSERT_OK(bough__appender_sync(appender));
     bough__appender_end(appender);
     struct bough__commit_row forged = {.tree = tree, .message = bough__strdup("forged")};

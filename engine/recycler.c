@@ -1,0 +1,269 @@
+/* recycler.c - dead frames and when they may be used again; see recycler.h. */
+#include "recycler.h"
+
+#include "error.h"
+#include "os.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Frames made ready at a time: a look at the pins costs about a microsecond. */
+#define BATCH 64
+/* Looks in vain before the owners of pins are asked whether they live. */
+#define PATIENCE 64
+
+/* ---- lists ---- */
+
+static void list_release(struct bough__dead_frames *list)
+{
+    free(list->items);
+    *list = (struct bough__dead_frames){0};
+}
+
+static void list_compact(struct bough__dead_frames *list)
+{
+    if (list->first == 0)
+        return;
+    memmove(list->items, list->items + list->first, (list->count - list->first) * sizeof *list->items);
+    list->count -= list->first;
+    list->first = 0;
+}
+
+static bool list_push(struct bough__dead_frames *list, struct bough__dead_frame frame)
+{
+    if (list->count == list->capacity && list->first > list->capacity / 2)
+        list_compact(list);
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity * 2 + 64;
+        struct bough__dead_frame *items = bough__realloc(list->items, capacity * sizeof *items);
+        if (items == NULL)
+            return false;
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = frame;
+    return true;
+}
+
+static void list_strike(struct bough__dead_frames *list, uint64_t frame)
+{
+    for (size_t i = list->first; i < list->count; i++) {
+        if (list->items[i].frame != frame)
+            continue;
+        memmove(list->items + i, list->items + i + 1, (list->count - i - 1) * sizeof *list->items);
+        list->count--;
+        return;
+    }
+}
+
+/* ---- what is known ---- */
+
+void bough__recycler_release(struct bough__recycler *recycler)
+{
+    bough__frames_release(&recycler->extents);
+    list_release(&recycler->dead);
+    list_release(&recycler->parked);
+    list_release(&recycler->ready);
+    *recycler = (struct bough__recycler){0};
+}
+
+void bough__recycler_start(struct bough__recycler *recycler, struct bough__frames *extents, uint64_t gate_txn)
+{
+    bough__recycler_release(recycler);
+    recycler->extents = *extents;
+    recycler->gate_txn = gate_txn;
+    *extents = (struct bough__frames){0};
+}
+
+void bough__recycler_died(struct bough__recycler *recycler, uint64_t frame, uint64_t birth, uint64_t death)
+{
+    (void)list_push(&recycler->dead, (struct bough__dead_frame){frame, birth, death});
+}
+
+/* Without the part that was handed out already. */
+static int trim_extents(struct bough__frames *extents)
+{
+    struct bough__frames left = {0};
+    int rc = BOUGH_OK;
+    for (size_t i = extents->at; rc == BOUGH_OK && i < extents->count; i++) {
+        uint64_t used = i == extents->at ? extents->used : 0;
+        rc = bough__frames_add(&left, extents->extents[i].first + used, extents->extents[i].count - used);
+    }
+    if (rc != BOUGH_OK) {
+        bough__frames_release(&left);
+        return rc;
+    }
+    bough__frames_release(extents);
+    *extents = left;
+    return BOUGH_OK;
+}
+
+void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame)
+{
+    list_strike(&recycler->dead, frame);
+    list_strike(&recycler->parked, frame);
+    list_strike(&recycler->ready, frame);
+    if (bough__frames_has(&recycler->extents, frame) &&
+        (trim_extents(&recycler->extents) != BOUGH_OK ||
+         bough__frames_subtract(&recycler->extents, &frame, 1) != BOUGH_OK))
+        bough__frames_release(&recycler->extents); /* rather lose them until the next checkpoint than use one twice */
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static size_t append_frames(uint64_t *out, size_t count, const struct bough__dead_frames *list)
+{
+    for (size_t i = list->first; i < list->count; i++)
+        out[count++] = list->items[i].frame;
+    return count;
+}
+
+/* all, without the frames of the lists. */
+static int leave_out_known(struct bough__frames *all, const struct bough__recycler *recycler)
+{
+    size_t count = recycler->dead.count + recycler->parked.count + recycler->ready.count;
+    uint64_t *known = bough__alloc((count + 1) * sizeof *known);
+    if (known == NULL)
+        return bough__fail_memory();
+    count = append_frames(known, 0, &recycler->dead);
+    count = append_frames(known, count, &recycler->parked);
+    count = append_frames(known, count, &recycler->ready);
+    qsort(known, count, sizeof *known, by_number);
+    int rc = bough__frames_subtract(all, known, count);
+    free(known);
+    return rc;
+}
+
+int bough__recycler_add(struct bough__recycler *recycler, const struct bough__frames *all, uint64_t txn)
+{
+    struct bough__frames copy = {0};
+    int rc = BOUGH_OK;
+    for (size_t i = 0; rc == BOUGH_OK && i < all->count; i++)
+        rc = bough__frames_add(&copy, all->extents[i].first, all->extents[i].count);
+    if (rc == BOUGH_OK)
+        rc = leave_out_known(&copy, recycler);
+    if (rc == BOUGH_OK)
+        rc = trim_extents(&recycler->extents);
+    if (rc != BOUGH_OK) {
+        bough__frames_release(&copy);
+        return rc;
+    }
+    /* Most checkpoints find nothing new; the gate moves only for those that do. */
+    uint64_t before = 0, after = 0;
+    for (size_t i = 0; i < recycler->extents.count; i++)
+        before += recycler->extents.extents[i].count;
+    for (size_t i = 0; i < copy.count; i++)
+        after += copy.extents[i].count;
+    if (after == before) {
+        bough__frames_release(&copy);
+        return BOUGH_OK;
+    }
+    bough__frames_release(&recycler->extents);
+    recycler->extents = copy;
+    recycler->gate_txn = txn;
+    return BOUGH_OK;
+}
+
+/* ---- handing out ---- */
+
+struct look {
+    uint64_t pins[BOUGH__SHM_PINS];
+    size_t pin_count;
+    uint64_t durable_txn, hold_txn;
+};
+
+/* Is a snapshot pinned in [birth, death)? */
+static bool is_seen(const struct look *look, const struct bough__dead_frame *frame)
+{
+    size_t low = 0, high = look->pin_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (look->pins[middle] < frame->birth)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < look->pin_count && look->pins[low] < frame->death;
+}
+
+static uint64_t oldest_pin(const struct look *look)
+{
+    return look->pin_count != 0 ? look->pins[0] : UINT64_MAX;
+}
+
+static void sort_out(struct bough__recycler *recycler, const struct look *look, const struct bough__dead_frame *frame)
+{
+    if (frame->birth <= look->hold_txn)
+        return; /* a commit's */
+    (void)list_push(is_seen(look, frame) ? &recycler->parked : &recycler->ready, *frame);
+}
+
+/* The snapshots that were in the way may be gone. */
+static void look_at_parked(struct bough__recycler *recycler, const struct look *look)
+{
+    struct bough__dead_frames old = recycler->parked;
+    if (old.count == 0 || oldest_pin(look) <= recycler->parked_oldest)
+        return;
+    recycler->parked = (struct bough__dead_frames){0};
+    for (size_t i = 0; i < old.count; i++)
+        sort_out(recycler, look, &old.items[i]);
+    recycler->parked_oldest = oldest_pin(look);
+    list_release(&old);
+}
+
+static int by_frame(const void *a, const void *b)
+{
+    const struct bough__dead_frame *x = a, *y = b;
+    return (x->frame > y->frame) - (x->frame < y->frame);
+}
+
+void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm)
+{
+    struct look look;
+    size_t before = recycler->ready.count;
+    bool is_blocked = recycler->parked.count != 0 || recycler->extents.at < recycler->extents.count;
+    look.pin_count = bough__shm_pinned(shm, look.pins, is_blocked && recycler->looks++ % PATIENCE == PATIENCE - 1);
+    look.durable_txn = bough__shm_durable(shm);
+    look.hold_txn = bough__shm_hold(shm);
+    uint64_t frame = 0;
+    while (recycler->ready.count < before + BATCH && oldest_pin(&look) >= recycler->gate_txn &&
+           recycler->gate_txn <= look.durable_txn && bough__frames_take(&recycler->extents, &frame))
+        (void)list_push(&recycler->ready, (struct bough__dead_frame){.frame = frame});
+    if (recycler->parked.count == 0)
+        recycler->parked_oldest = oldest_pin(&look);
+    while (recycler->ready.count < before + BATCH && recycler->dead.first < recycler->dead.count &&
+           recycler->dead.items[recycler->dead.first].death <= look.durable_txn)
+        sort_out(recycler, &look, &recycler->dead.items[recycler->dead.first++]);
+    if (recycler->ready.count == before)
+        look_at_parked(recycler, &look);
+    /* Neighbours are written with one call. */
+    if (recycler->ready.count > before)
+        qsort(recycler->ready.items + before, recycler->ready.count - before, sizeof *recycler->ready.items, by_frame);
+}
+
+bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough)
+{
+    return recycler->extents.at < recycler->extents.count ||
+           recycler->dead.count - recycler->dead.first + recycler->parked.count >= enough;
+}
+
+bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame)
+{
+    if (recycler->ready.first + recycler->taken == recycler->ready.count)
+        return false;
+    *out_frame = recycler->ready.items[recycler->ready.first + recycler->taken++].frame;
+    return true;
+}
+
+void bough__recycler_settle(struct bough__recycler *recycler, bool is_used)
+{
+    if (is_used)
+        recycler->ready.first += recycler->taken;
+    recycler->taken = 0;
+    if (recycler->ready.first == recycler->ready.count)
+        recycler->ready.first = recycler->ready.count = 0;
+}

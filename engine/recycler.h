@@ -1,0 +1,65 @@
+/* recycler.h - which frames of a layer may be written again: what a process knows of them, for its writer to hand out.
+ *
+ * A frame holds one version of a block, born with one transaction and dead with the one that superseded it. It is free
+ * when
+ *   - it was born after the newest commit of the layer (the hold): otherwise the commit owns it until gc
+ *   - the transaction of its death is durable: after a crash the one before might be the newest, and needs it
+ *   - no snapshot is pinned in [birth, death)
+ * A frame that is free stays free, since snapshots are pinned at the newest transaction and holds are set under a pin.
+ *
+ * Where a process learns of dead frames: of the log's records, its own and those of other processes, with both numbers
+ * (so that a reader who stays for an hour keeps back what it sees and nothing more); and of the free extents beside the
+ * header, of which is only known that they were dead at the header's transaction. A frame that another process takes again stands
+ * in that one's record, and is struck out here when the record is read. Frames handed out to a transaction that does not
+ * commit are free again.
+ *
+ * Threads: the caller holds the layer's mutex or is its writer; see layer_state.h.
+ */
+#ifndef BOUGH_ENGINE_RECYCLER_H
+#define BOUGH_ENGINE_RECYCLER_H
+
+#include "frames.h"
+#include "shm.h"
+
+struct bough__dead_frame {
+    uint64_t frame, birth, death;
+};
+
+/* A list with its used entries in front. */
+struct bough__dead_frames {
+    struct bough__dead_frame *items;
+    size_t first, count, capacity; /* items[first .. count) */
+};
+
+/* All zero knows of no frame. */
+struct bough__recycler {
+    struct bough__frames extents; /* dead at gate_txn */
+    uint64_t gate_txn;
+    struct bough__dead_frames dead;   /* by death; not looked at yet */
+    struct bough__dead_frames parked; /* a snapshot kept them back */
+    uint64_t parked_oldest;           /* the oldest pin then */
+    struct bough__dead_frames ready;  /* free */
+    size_t taken;                     /* of ready, by the open transaction */
+    unsigned looks;
+};
+
+void bough__recycler_release(struct bough__recycler *recycler);
+/* Forgets everything and starts with these extents (taken over), dead at gate_txn. */
+void bough__recycler_start(struct bough__recycler *recycler, struct bough__frames *extents, uint64_t gate_txn);
+/* A frame died. No memory: it is forgotten until the next checkpoint finds it, and nothing else happens. */
+void bough__recycler_died(struct bough__recycler *recycler, uint64_t frame, uint64_t birth, uint64_t death);
+/* Another process took the frame. */
+void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame);
+/* Extents that a checkpoint found dead at txn, beside those known here: `all` is joined; what is known is left out. */
+int bough__recycler_add(struct bough__recycler *recycler, const struct bough__frames *all, uint64_t txn);
+/* Hands out a free frame that is ready; false: none. */
+bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame);
+/* Looks at the pins and makes some frames ready, where there are any. */
+void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm);
+/* Are there frames enough to look at (`enough`, or extents)? A look at each frame as it dies would cost a system call a
+ * transaction, and scatter what is written together. */
+bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough);
+/* What was handed out since the last of these calls is used now, or free again. */
+void bough__recycler_settle(struct bough__recycler *recycler, bool is_used);
+
+#endif

@@ -1,0 +1,138 @@
+"""Several processes in one branch at a time: writers that wait for each other, readers that stay on a snapshot, one
+that commits and forks. Each reader's snapshot adds up however often it is read, nothing acknowledged is lost, and the
+layer does not grow with the number of transactions.
+"""
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BOUGH = os.environ["BOUGH"]
+BOUGH_SO = os.environ["BOUGH_SO"]
+TRANSACTIONS = int(os.environ.get("BOUGH_PROCESS_TRANSACTIONS", "400"))
+ACCOUNTS = 300
+
+
+def connect(uri):
+    loader = sqlite3.connect(":memory:")
+    loader.enable_load_extension(True)
+    loader.load_extension(BOUGH_SO)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
+
+
+def write(uri, number):
+    rng = random.Random(number)
+    db = connect(uri)
+    db.execute("PRAGMA synchronous=%s" % ("FULL" if number % 2 else "NORMAL"))
+    for i in range(TRANSACTIONS):
+        db.execute("BEGIN IMMEDIATE")
+        a, b = rng.sample(range(ACCOUNTS), 2)
+        db.execute("UPDATE account SET money = money - 7, filler = randomblob(200) WHERE id = ?", (a,))
+        db.execute("UPDATE account SET money = money + 7 WHERE id = ?", (b,))
+        db.execute("INSERT INTO done VALUES(?, ?)", (number, i))
+        if i % 50 == 49:
+            db.execute("ROLLBACK" if i % 100 == 49 else "COMMIT")
+        else:
+            db.execute("COMMIT")
+    db.close()
+
+
+def read(uri, number):
+    """Reads until the writers' parent closes our stdin; each snapshot several times over."""
+    rng = random.Random(number)
+    db = connect(uri)
+    db.execute("PRAGMA cache_size=5")
+    os.set_blocking(0, False)
+    while True:
+        db.execute("BEGIN")
+        first = db.execute("SELECT sum(money), count(*), (SELECT count(*) FROM done) FROM account").fetchone()
+        assert first[:2] == (100 * ACCOUNTS, ACCOUNTS), first
+        for _ in range(rng.randrange(30)):
+            again = db.execute("SELECT sum(money), count(*), (SELECT count(*) FROM done) FROM account").fetchone()
+            assert again == first, (first, again)
+            assert db.execute("SELECT sum(length(filler)) FROM account").fetchone()[0] == 200 * ACCOUNTS
+        db.execute("COMMIT")
+        try:
+            if os.read(0, 1) == b"":
+                break
+        except BlockingIOError:
+            continue
+    assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    db.close()
+
+
+class Processes(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="bough-processes-")
+        self.addCleanup(shutil.rmtree, self.dir, True)
+        path = os.path.join(self.dir, "shop.db")
+        db = sqlite3.connect(path)
+        db.executescript(f"""
+            PRAGMA page_size=1024;
+            CREATE TABLE account(id INTEGER PRIMARY KEY, money INTEGER, filler BLOB);
+            CREATE TABLE done(process INTEGER, n INTEGER);
+            WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < {ACCOUNTS - 1})
+                INSERT INTO account SELECT i, 100, randomblob(200) FROM c;
+        """)
+        db.close()
+        subprocess.run([BOUGH, "init", path], check=True, capture_output=True)
+        self.store = os.path.join(self.dir, "shop.bough")
+        self.uri = "file:%s/db/main?vfs=bough" % self.store
+
+    def start(self, what, number):
+        return subprocess.Popen([sys.executable, __file__, what, self.uri, str(number)], stdin=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+
+    def finish(self, process):
+        _, err = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 0, err.decode())
+
+    def bough(self, *words):
+        done = subprocess.run([BOUGH, "-s", self.store, *words], capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        return done.stdout
+
+    def test_writers_readers_and_forks(self):
+        readers = [self.start("--read", i) for i in range(2)]
+        writers = [self.start("--write", i) for i in range(3)]
+        forks = []
+        for i in range(4):
+            self.bough("commit", "main", "-m", f"number {i}")
+            forks.append(f"fork-{i}")
+            self.bough("branch", forks[-1], "main")
+        for writer in writers:
+            self.finish(writer)
+        for reader in readers:
+            self.finish(reader)
+        db = connect(self.uri)
+        # Of every hundred transactions one is rolled back.
+        expected = 3 * sum(1 for i in range(TRANSACTIONS) if i % 100 != 49)
+        self.assertEqual(db.execute("SELECT count(*) FROM done").fetchone()[0], expected)
+        self.assertEqual(db.execute("SELECT sum(money) FROM account").fetchone()[0], 100 * ACCOUNTS)
+        self.assertEqual(db.execute("PRAGMA integrity_check").fetchone()[0], "ok")
+        db.close()
+        for fork in forks:
+            db = connect("file:%s/db/%s?vfs=bough" % (self.store, fork))
+            self.assertEqual(db.execute("SELECT sum(money) FROM account").fetchone()[0], 100 * ACCOUNTS)
+            self.assertEqual(db.execute("PRAGMA integrity_check").fetchone()[0], "ok")
+            db.close()
+        self.assertTrue(self.bough("verify").startswith("ok"))
+        self.assertEqual(os.listdir(os.path.join(self.store, "run")), [])
+
+    def test_a_layer_does_not_grow_with_its_transactions(self):
+        self.finish(self.start("--write", 1))
+        layers = os.path.join(self.store, "layers")
+        newest = max(os.listdir(layers), key=lambda name: int(name.split(".")[0]))
+        # 400 transactions wrote some 2,000 pages of 1 KiB; about 110 of them are live, and the log has its place.
+        self.assertLess(os.path.getsize(os.path.join(layers, newest)), 1 << 20)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4 and sys.argv[1] in ("--write", "--read"):
+        (write if sys.argv[1] == "--write" else read)(sys.argv[2], int(sys.argv[3]))
+    else:
+        unittest.main()
