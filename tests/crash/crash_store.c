@@ -9,6 +9,7 @@
 #include "sqlite_bridge.h"
 
 #include "bough.h"
+#include "os.h"
 
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -587,6 +588,8 @@ static void make_store(struct world *world)
     bough_store_close(world->store);
     if (rc == BOUGH_NOT_FOUND)
         CHECK_OK(bough_store_init(&transfer, world->seed_path, NULL, NULL));
+    else /* its maker was killed before it could promise that the name is durable */
+        CHECK_OK(bough__os_sync_directory(world->life->directory));
     bough_transfer_release(&transfer);
     world->model->slots[0].may_exist = world->model->slots[0].must_exist = true;
     world->model->has_store = true;

@@ -482,7 +482,7 @@ int main(void)
         {"protect", op_protect, false, NULL},
         {"switch", op_switch, false, NULL},
         {"status", op_status, false, NULL},
-        {"commit", op_commit, false, NULL},
+        {"commit", op_commit, false, op_commit}, /* it stands, but could not be read back to be told of */
         {"log", op_log, false, NULL},
         {"tag", op_tag, false, op_commit_leaf},
         {"untag", op_untag, false, NULL},

@@ -657,8 +657,8 @@ static const char *const changes[] = {
     "UPDATE t SET b=hex(randomblob(90))",
     "INSERT INTO t SELECT a+10000, hex(randomblob(150)) FROM t",
     "DELETE FROM t WHERE a>200; UPDATE t SET b=hex(randomblob(90))",
-    "UPDATE t SET b=hex(randomblob(90)) WHERE a%2; UPDATE t SET b=hex(randomblob(90)); CREATE TABLE u AS SELECT * FROM "
-    "t",
+    ("UPDATE t SET b=hex(randomblob(90)) WHERE a%2; UPDATE t SET b=hex(randomblob(90));"
+     "CREATE TABLE u AS SELECT * FROM t"),
 };
 
 static void check_is_hot(const char *path)
