@@ -14,7 +14,7 @@
 #define SHM_MAGIC 0x32304d4853474842u /* "BHGSHM02" in memory of a little-endian machine */
 #define SHM_SIZE 12288
 #define LOCK_DEAD_MAN 0
-#define LOCK_WRITER 1
+#define LOCK_TAKEOVER 1
 #define LOCK_CLOSING 2
 #define LOCK_OPENERS 16
 
@@ -30,6 +30,7 @@ struct bough__shm_map {
     _Atomic uint64_t slots[2][8];
     _Atomic int32_t pids[BOUGH__SHM_OPENERS];
     _Atomic uint64_t pins[BOUGH__SHM_PINS]; /* opener's index + 1, 8 bits; transaction + 1, 56 bits */
+    _Atomic uint32_t writer; /* opener's index + 1; 0: nobody */
 };
 _Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the file");
 
@@ -104,6 +105,14 @@ static void clear_pins(struct bough__shm *shm, int opener)
             atomic_store(&shm->map->pins[i], 0);
 }
 
+/* What a process left that had this number and died. The number's lock is ours, so nobody is it now. */
+static void clear_number(struct bough__shm *shm, int opener)
+{
+    uint32_t dead = (uint32_t)opener + 1;
+    clear_pins(shm, opener);
+    atomic_compare_exchange_strong(&shm->map->writer, &dead, 0);
+}
+
 static int name_opener(struct bough__shm *shm)
 {
     for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
@@ -113,7 +122,7 @@ static int name_opener(struct bough__shm *shm)
         if (rc != BOUGH_OK)
             return rc;
         shm->opener = i;
-        clear_pins(shm, i); /* of a process that died under this number */
+        clear_number(shm, i); /* of a process that died under it */
         shm->map->pids[i] = (int32_t)getpid();
         return BOUGH_OK;
     }
@@ -333,21 +342,41 @@ static int refuse_private(const struct bough__shm *shm)
                        shm->private_code == BOUGH_FULL ? "no room on the disk" : "no permission to write to the store");
 }
 
+static bool is_alive(const struct bough__shm *shm, uint32_t owner)
+{
+    return owner <= BOUGH__SHM_OPENERS && bough__os_is_locked(shm->fd, LOCK_OPENERS + (uint64_t)owner - 1);
+}
+
+/* From a writer that died. One process at a time asks, so that two cannot both find him dead. */
+static bool take_over(struct bough__shm *shm, uint32_t owner)
+{
+    if (is_alive(shm, owner) || bough__os_lock(shm->fd, LOCK_TAKEOVER, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
+        return false;
+    bool is_mine = !is_alive(shm, owner) &&
+                   atomic_compare_exchange_strong(&shm->map->writer, &owner, (uint32_t)shm->opener + 1);
+    (void)bough__os_lock(shm->fd, LOCK_TAKEOVER, BOUGH__UNLOCK, shm->path);
+    return is_mine;
+}
+
 int bough__shm_lock_writer(struct bough__shm *shm)
 {
     if (shm->is_private)
         return refuse_private(shm);
-    return bough__os_lock(shm->fd, LOCK_WRITER, BOUGH__EXCLUSIVE, shm->path);
+    uint32_t owner = 0, mine = (uint32_t)shm->opener + 1;
+    if (atomic_compare_exchange_strong(&shm->map->writer, &owner, mine) || take_over(shm, owner))
+        return BOUGH_OK;
+    return bough__fail(BOUGH_BUSY, "%s: another process is writing", shm->path);
 }
 
 void bough__shm_unlock_writer(struct bough__shm *shm)
 {
-    (void)bough__os_lock(shm->fd, LOCK_WRITER, BOUGH__UNLOCK, shm->path);
+    atomic_store(&shm->map->writer, 0);
 }
 
 bool bough__shm_writer_is_in(struct bough__shm *shm)
 {
-    return !shm->is_private && bough__os_is_locked(shm->fd, LOCK_WRITER);
+    uint32_t owner = atomic_load(&shm->map->writer);
+    return !shm->is_private && owner != 0 && (owner == (uint32_t)shm->opener + 1 || is_alive(shm, owner));
 }
 
 int bough__shm_seize(struct bough__shm *shm)
@@ -455,7 +484,7 @@ static void bury(struct bough__shm *shm)
         /* With the lock in hand nobody can take the number while its pins go. */
         if (bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
             continue;
-        clear_pins(shm, i);
+        clear_number(shm, i);
         shm->map->pids[i] = 0;
         (void)bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__UNLOCK, shm->path);
     }

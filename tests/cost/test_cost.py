@@ -188,7 +188,7 @@ db.close()
             self.assertEqual(names.count("fdatasync"), 1, names)
             lengths.append(len(names))
         # Now and then one more fills new space with zeros.
-        self.assertLessEqual(sorted(lengths)[2], 5, lengths)
+        self.assertLessEqual(sorted(lengths)[2], 4, lengths)
         self.assertLessEqual(max(lengths), 7, lengths)
 
     def test_normal_does_not_sync(self):
