@@ -367,9 +367,24 @@ static int edit_protection(struct bough__catalog *catalog, struct bough__branch_
     return bough__catalog_branch_update(catalog, row);
 }
 
+/* The row decides; a layer that cannot be opened has no openers to tell either. */
+static void tell_openers(struct bough_store *store, const char *name, bool is_protected)
+{
+    struct bough__branch_row row = {0};
+    struct bough__layer *layer = NULL;
+    if (bough__catalog_branch_by_name(&row, store->catalog, name) == BOUGH_OK &&
+        bough__branch_layer(&layer, store, &row) == BOUGH_OK)
+        bough__layer_set_protected(layer, is_protected);
+    bough__layer_close(layer);
+    bough__branch_row_clear(&row);
+}
+
 int bough_branch_protect(bough_branches *out, bough_store *store, const char *name, bool is_protected)
 {
-    return change(out, store, name, edit_protection, &is_protected);
+    int rc = change(out, store, name, edit_protection, &is_protected);
+    if (rc == BOUGH_OK)
+        tell_openers(store, name, is_protected);
+    return rc;
 }
 
 static int edit_current(struct bough__catalog *catalog, struct bough__branch_row *row, const void *argument)

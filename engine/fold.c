@@ -81,7 +81,8 @@ static int rehash_last(bool *out_changed, struct bough__change *out, struct boug
         /* A page written since counts alone: its old frame may hold something else by now, and with both folded in
          * the two could have one digest and yet differ beyond the end. */
         if (old->block_size == 0 || block >= keep_blocks || block >= count || block >= new_count ||
-            has_page(pages, page_count, block) || length == bough__block_length(block, old->size_bytes, old->block_size))
+            has_page(pages, page_count, block) ||
+            length == bough__block_length(block, old->size_bytes, old->block_size))
             continue;
         int rc = bough__map_lookup(&out->entry, space->nodes, old, block);
         if (rc == BOUGH_OK && out->entry.layer != 0) {

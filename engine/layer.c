@@ -330,8 +330,8 @@ bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame)
 {
     if (bough__recycler_take(&layer->recycler, out_frame))
         return true;
-    /* A reader without permission to write holds a lock on the file instead of a pin. What is made ready before he came was
-     * dead before he came. */
+    /* A reader without permission to write holds a lock on the file instead of a pin. What is made ready before he
+     * came was dead before he came. */
     if (layer->fd < 0)
         return false;
     size_t slack = RECYCLE_SLACK / layer->block_size;
@@ -344,8 +344,9 @@ bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame)
 
 /* ---- recovery of the file ---- */
 
-/* Processes that died may have left the file's name, a header slot or records in the page cache alone. What is found is
- * built upon from here on (frames that the newest slot calls free are used again), so it has to be on the disk first. */
+/* Processes that died may have left the file's name, a header slot or records in the page cache alone. What is found
+ * is built upon from here on (frames that the newest slot calls free are used again), so it has to be on the disk
+ * first. */
 static int settle_after_death(struct bough__layer *layer)
 {
     if (layer->shm.is_private)
@@ -654,6 +655,14 @@ int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count
 bool bough__layer_is_gone(const struct bough__layer *layer)
 {
     return bough__shm_flags(&layer->shm) & BOUGH__SHM_GONE;
+}
+
+void bough__layer_set_protected(struct bough__layer *layer, bool is_protected)
+{
+    if (is_protected)
+        bough__shm_set(&layer->shm, BOUGH__SHM_PROTECTED);
+    else
+        bough__shm_clear(&layer->shm, BOUGH__SHM_PROTECTED);
 }
 
 void bough__layer_hold(struct bough__layer *layer, uint64_t txn)

@@ -51,6 +51,9 @@ int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_
 void bough__layer_unseize(struct bough__layer *layer, bool deleted);
 /* True once someone deleted the branch under this handle. No system call. */
 bool bough__layer_is_gone(const struct bough__layer *layer);
+/* Tells those who have the layer open that its branch is protected (or no longer): their next transaction is refused.
+ * Who opens it later sees the branch's row. */
+void bough__layer_set_protected(struct bough__layer *layer, bool is_protected);
 /* Commits up to txn belong to a commit now: frames born at or before it are kept until gc frees them. Called before
  * the commit's row is written. */
 void bough__layer_hold(struct bough__layer *layer, uint64_t txn);

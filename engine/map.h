@@ -70,9 +70,10 @@ int bough__map_place(struct bough__entry *out, struct bough__nodes *nodes, const
  * nodes are shared. BOUGH_USAGE: more than 2^32 blocks, an impossible block size, changes out of order.
  * A change whose digest is that of the old entry is none: the old entry stays, place included (equal content in the
  * same block is stored once), and the frame that the change names is not referred to. Whoever frees frames asks the new
- * tree which one it has. The exception: an old frame of the change's own layer that was born after hold_txn may have been
- * used again since (recycler.h), so there the new place counts; UINT64_MAX: there is none such. block_size must equal old->block_size unless keep_blocks is 0. The caller gives a short last
- * page's change entry again whenever its length changes. */
+ * tree which one it has. The exception: an old frame of the change's own layer that was born after hold_txn may have
+ * been used again since (recycler.h), so there the new place counts; UINT64_MAX: there is none such.
+ * block_size must equal old->block_size unless keep_blocks is 0. The caller gives a short last page's change entry
+ * again whenever its length changes. */
 int bough__map_fold(struct bough__tree *out, struct bough__nodes *nodes, struct bough__appender *appender,
                     const struct bough__tree *old, const struct bough__change *changes, size_t count,
                     uint64_t keep_blocks, uint64_t size_bytes, uint32_t block_size, uint64_t hold_txn);

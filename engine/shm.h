@@ -19,8 +19,8 @@
  *
  * Pins. A snapshot holds a pin: a word with its opener's number and its transaction. Setting one: load the newest
  * published transaction, store the pin, full fence, load again, repeat if it moved. The writer publishes, fences, and
- * then looks at the pins; so either the reader sees the new state or the writer sees the pin. A pin whose opener has died is
- * cleared by the next opener that takes his number, or by the writer that it is in the way of.
+ * then looks at the pins; so either the reader sees the new state or the writer sees the pin. A pin whose opener has
+ * died is cleared by the next opener that takes his number, or by the writer that it is in the way of.
  */
 #ifndef BOUGH_ENGINE_SHM_H
 #define BOUGH_ENGINE_SHM_H
@@ -102,7 +102,8 @@ size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], 
 enum bough__shm_flag {
     BOUGH__SHM_GONE = 1,      /* the branch was deleted */
     BOUGH__SHM_POISONED = 2,  /* a sync failed: what was written since the last good one does not count */
-    BOUGH__SHM_HEADER = 4     /* a header is being replaced; whoever gets the writer lock and sees this looks at it */
+    BOUGH__SHM_HEADER = 4,    /* a header is being replaced; whoever gets the writer lock and sees this looks at it */
+    BOUGH__SHM_PROTECTED = 8  /* the branch was protected while it was open */
 };
 uint32_t bough__shm_flags(const struct bough__shm *shm);
 void bough__shm_set(struct bough__shm *shm, uint32_t flags);

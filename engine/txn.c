@@ -125,6 +125,8 @@ static int prepare_writer(struct bough__layer *layer, const struct bough__snapsh
     }
     if (rc == BOUGH_OK && bough__layer_is_gone(layer))
         rc = bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
+    if (rc == BOUGH_OK && bough__shm_flags(&layer->shm) & BOUGH__SHM_PROTECTED)
+        rc = bough__fail(BOUGH_REFUSED, "branch '%s' is protected", layer->branch);
     if (rc == BOUGH_OK && state.txn != snapshot->txn)
         rc = bough__fail(BOUGH_STALE, "branch '%s': the snapshot is of transaction %llu, the newest is %llu",
                          layer->branch, (unsigned long long)snapshot->txn, (unsigned long long)state.txn);

@@ -228,8 +228,8 @@ static int check_page(struct verify *verify, uint64_t block, uint32_t layer, uin
     return rc == BOUGH_OK ? report_progress(verify) : rc;
 }
 
-/* What the branch has superseded since its last checkpoint is dead, and the frame may hold something else by now. A commit
- * that needs it is checked before any branch is, and keeps it from being used again. */
+/* What the branch has superseded since its last checkpoint is dead, and the frame may hold something else by now. A
+ * commit that needs it is checked before any branch is, and keeps it from being used again. */
 static bool is_superseded(const struct state *state, uint64_t block, const struct bough__entry *entry)
 {
     struct bough__overlay_entry version;

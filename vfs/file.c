@@ -15,8 +15,8 @@
  * times.
  *
  * The snapshot is kept over an unlock, parked so that it keeps no page from being used again, and resumed while it is
- * the newest. So a read transaction on an unchanged branch makes no system call and allocates nothing. A handle without a lock (SQLite reads the page size so, when it opens)
- * reads from a pin of that moment.
+ * the newest. So a read transaction on an unchanged branch makes no system call and allocates nothing. A handle
+ * without a lock (SQLite reads the page size so, when it opens) reads from a pin of that moment.
  *
  * Is SQLite's page cache still right? SQLite asks by reading 16 bytes at offset 24 when it takes SHARED, and compares
  * them with those of the page 1 that it last read or wrote. The bytes themselves cannot answer: two states may well

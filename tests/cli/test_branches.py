@@ -178,6 +178,34 @@ class Branches(support.Case):
         self.fails(3, "protect", "nowhere")
         self.fails(3, "unprotect", "nowhere")
 
+    def test_protect_reaches_open_connections(self):
+        program = ("import sqlite3, sys\n"
+                   "db = sqlite3.connect(':memory:'); db.enable_load_extension(True); db.load_extension(sys.argv[1])\n"
+                   "db = sqlite3.connect(sys.argv[2], uri=True, isolation_level=None)\n"
+                   "for line in sys.stdin:\n"
+                   "    try:\n"
+                   "        db.execute('DELETE FROM users WHERE id = ' + line)\n"
+                   "        print('done')\n"
+                   "    except sqlite3.OperationalError as error:\n"
+                   "        print(error)\n"
+                   "    sys.stdout.flush()\n")
+        holder = subprocess.Popen([sys.executable, "-c", program, support.BOUGH_SO, self.json("url", "main")["uri"]],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def delete(number):
+            holder.stdin.write(b"%d\n" % number)
+            holder.stdin.flush()
+            return holder.stdout.readline()
+
+        try:
+            self.assertEqual(delete(1), b"done\n")
+            self.bough("protect", "main")
+            self.assertEqual(delete(2), b"attempt to write a readonly database\n")
+            self.bough("unprotect", "main")
+            self.assertEqual(delete(3), b"done\n")
+        finally:
+            holder.communicate()
+
     # ---- delete ----
 
     def test_delete(self):

@@ -451,13 +451,13 @@ static void live(struct life *life)
 
 int main(void)
 {
-    static const struct story small = {"crash-layer", sizeof(struct model), LIVES, true, live};
-    static const struct story large = {"crash-checkpoint", sizeof(struct model), LIVES, true, live};
+    static const struct story small = {"crash-layer", sizeof(struct model), LIVES, 1, true, live};
+    static const struct story large = {"crash-checkpoint", sizeof(struct model), LIVES, 8, true, live};
     /* The second kind has few blocks, so large that most transactions are committed by a checkpoint. */
     const char *only = getenv("BOUGH_STORY");
     int status = only && strcmp(only, large.name) == 0 ? EXIT_SUCCESS : lives_run(&small, 1, 120);
     has_large_blocks = true;
     if (status == EXIT_SUCCESS && !(only && strcmp(only, small.name) == 0))
-        status = lives_run(&large, 1, 15);
+        status = lives_run(&large, 1, 120);
     return status;
 }

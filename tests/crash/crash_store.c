@@ -621,6 +621,6 @@ static void live(struct life *life)
 
 int main(void)
 {
-    static const struct story story = {"crash-store", sizeof(struct model), LIVES, false, live};
+    static const struct story story = {"crash-store", sizeof(struct model), LIVES, 1, false, live};
     return lives_run(&story, 1, 100);
 }

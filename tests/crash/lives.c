@@ -147,11 +147,13 @@ int lives_run(const struct story *story, uint64_t first, uint64_t count)
 {
     first = harness_number("BOUGH_SEED", first);
     count = harness_number("BOUGH_STORIES", getenv("BOUGH_SEED") ? 1 : count);
+    count = (count + story->weight - 1) / story->weight;
     simdisk_share();
     for (uint64_t seed = first; seed < first + count; seed++)
         if (!tell_seed(story, seed))
             return EXIT_FAILURE;
     printf("%s: %llu stories of %u lives, seeds from %llu\n", story->name, (unsigned long long)count, story->lives,
            (unsigned long long)first);
+    fflush(stdout); /* or every later life would say it again */
     return EXIT_SUCCESS;
 }

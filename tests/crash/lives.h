@@ -22,13 +22,14 @@ struct story {
     const char *name;
     size_t shared_size;
     unsigned lives;
+    unsigned weight; /* how many times longer than others a story of this kind takes */
     bool syncs_fail; /* now and then one sync does */
     /* Returns when the life ends in peace; else the simulated disk ends it. */
     void (*live)(struct life *life);
 };
 
-/* Tells `count` stories, seeds first ... (from the environment: BOUGH_SEED, BOUGH_STORIES); the result is the exit
- * status. The first failure is told with its seed. */
+/* Tells count / weight stories, seeds first ... (from the environment: BOUGH_SEED, BOUGH_STORIES); the result is the
+ * exit status. The first failure is told with its seed. */
 int lives_run(const struct story *story, uint64_t first, uint64_t count);
 
 /* The fate of this life, drawn from its random numbers: a power loss or a kill at some step, a failing sync, or peace.
