@@ -688,6 +688,8 @@ int bough__layer_lock_writer(struct bough__layer *layer)
         rc = bough__fail(BOUGH_BUSY, "branch '%s': another connection of this process is writing", layer->branch);
     else if ((rc = bough__shm_lock_writer(&layer->shm)) == BOUGH_OK)
         layer->writer_is_in = true;
+    else if (rc == BOUGH_BUSY)
+        rc = bough__fail(BOUGH_BUSY, "branch '%s': another process is writing", layer->branch);
     pthread_mutex_unlock(&layer->mutex);
     return rc;
 }
