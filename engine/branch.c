@@ -40,6 +40,10 @@ int bough__branch_layer(struct bough__layer **out, struct bough_store *store, co
         rc = bough__fail(BOUGH_GONE, "branch %s was deleted", row->name);
     else if (rc == BOUGH_OK && now.layer != row->layer)
         rc = bough__fail(BOUGH_BUSY, "branch %s was replaced meanwhile; try again", row->name);
+    /* A commit may have come between the row and the opening, and its hold have gone with the last opener. From here on
+     * we are one, so later commits raise the hold that we see. */
+    if (rc == BOUGH_OK)
+        bough__layer_hold(*out, now.head_txn);
     bough__branch_row_clear(&now);
     if (rc != BOUGH_OK) {
         bough__layer_close(*out);

@@ -191,7 +191,7 @@ static int take_out(struct bough__frames *list, const struct bough__fold_page *p
 
 /* The next generation's list: what was free and still is, and what this generation freed. */
 static int store_free(struct bough__frames *out, struct bough__layer *layer, struct bough__layer_slot *slot,
-                      const struct bough__fold_page *pages, size_t count, uint64_t keep)
+                      const struct bough__fold_page *pages, size_t count, uint64_t keep, bool keeps_frames)
 {
     struct bough__frames list = {0};
     struct sweep sweep = {.layer = layer, .tree = &slot->tree, .hold_txn = bough__shm_hold(&layer->shm)};
@@ -199,7 +199,7 @@ static int store_free(struct bough__frames *out, struct bough__layer *layer, str
     int rc = bough__layer_free_extents(&list, layer, old, layer->overlay);
     if (rc == BOUGH_OK)
         rc = take_out(&list, pages, count);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK && !keeps_frames)
         rc = sweep_generation(&sweep, pages, count, keep);
     if (rc == BOUGH_OK)
         rc = sweep_range(&sweep, old->free_offset, old->free_count * 16);
@@ -282,7 +282,7 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     if (rc == BOUGH_OK)
         rc = place_log(layer, &slot);
     if (rc == BOUGH_OK)
-        rc = store_free(&free_frames, layer, &slot, pages, count, keep);
+        rc = store_free(&free_frames, layer, &slot, pages, count, keep, txn != NULL && txn->keeps_frames);
     free(pages);
     if (rc == BOUGH_OK)
         rc = bough__overlay_create(&overlay, &slot.tree, slot.generation, slot.txn, slot.hold_txn);
@@ -296,8 +296,8 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     overlay->position = bough__layer_log_start(&slot);
     state.generation = slot.generation;
     state.frame_count = slot.frame_count;
-    bough__shm_raise_durable(&layer->shm, slot.txn);
     bough__layer_install(layer, overlay, &slot, &state);
+    bough__shm_raise_durable(&layer->shm, slot.txn);
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
     /* Without memory they are free at the next opening. */
     if (layer->is_writer)
@@ -342,13 +342,14 @@ int bough__layer_heal(struct bough__layer *layer)
     size_t count = 0;
     struct bough__overlay_entry *versions = NULL;
     struct bough__published state = {0};
-    struct bough__checkpoint all = {0};
+    struct bough__checkpoint all = {.keeps_frames = true};
     struct bough__fold_page *pages = NULL;
     bough__shm_read(&state, &layer->shm);
     if (state.generation == 0) {
         bough__shm_clear(&layer->shm, BOUGH__SHM_POISONED);
         return BOUGH_OK;
     }
+    layer->is_healing = true;
     int rc = bough__layer_open_file(layer);
     if (rc == BOUGH_OK)
         rc = bough__overlay_collect(&versions, &count, &all.keep_blocks, layer->overlay, state.txn);
@@ -367,6 +368,7 @@ int bough__layer_heal(struct bough__layer *layer)
     }
     if (rc == BOUGH_OK)
         bough__shm_clear(&layer->shm, BOUGH__SHM_POISONED);
+    layer->is_healing = false;
     free(versions);
     free(pages);
     return rc;

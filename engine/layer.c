@@ -115,15 +115,18 @@ static int read_log_to(struct bough__layer *layer, uint64_t txn)
         bool found = false;
         uint64_t chunk_end = 0;
         struct bough__log_record record = {0};
+        struct bough__log_position before = layer->overlay->position;
         rc = bough__layer_open_file(layer);
         if (rc == BOUGH_OK)
             rc = bough__log_next(&found, &record, layer->fd, layer->path, &layer->overlay->position,
                                  &layer->log_buffer, layer->overlay->newest_txn + 1, &chunk_end);
         if (rc == BOUGH_OK && !found)
             return BOUGH_BUSY;
+        if (rc == BOUGH_OK && (rc = bough__overlay_reserve(layer->overlay, record.entry_count)) != BOUGH_OK)
+            layer->overlay->position = before; /* the record is read again when there is memory */
         if (rc == BOUGH_OK) {
             bough__layer_note_deaths(layer, &record, true);
-            rc = add_record(layer->overlay, &record);
+            bough__overlay_add(layer->overlay, &record);
         }
     }
     return rc;
@@ -308,6 +311,8 @@ static int start_recycler(struct bough__layer *layer)
 {
     struct bough__frames extents = {0};
     int rc = BOUGH_OK;
+    /* What was known of an older generation must not outlive it, whatever fails below. */
+    bough__recycler_release(&layer->recycler);
     if (layer->slot.generation != 0)
         rc = bough__layer_free_extents(&extents, layer, &layer->slot, layer->overlay);
     if (rc == BOUGH_OK)
@@ -356,7 +361,7 @@ static int settle_after_death(struct bough__layer *layer)
         return bough__fail_memory();
     int rc = bough__os_sync_directory(directory);
     if (rc == BOUGH_OK)
-        rc = bough__layer_sync(layer);
+        rc = bough__layer_sync_anyway(layer);
     free(directory);
     return rc;
 }
@@ -397,8 +402,9 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
     if (rc != BOUGH_OK)
         goto done;
     uint64_t n = overlay->newest_txn;
-    if (!same_boot)
-        rc = choose_transaction(&n, layer, overlay, durable);
+    /* Without a reboot the page cache has all that was written. But the newest record may never have been published,
+     * and then the next writer may have begun to write other pages into its frames. */
+    rc = choose_transaction(&n, layer, overlay, same_boot && n > durable + 1 ? n - 1 : durable);
     if (rc == BOUGH_OK && (n < durable || n < slot.txn))
         rc = bough__fail(BOUGH_CORRUPT, "%s: transaction %llu was on the disk, the log is good up to %llu only",
                          layer->path, (unsigned long long)durable, (unsigned long long)n);
@@ -465,6 +471,7 @@ static void free_layer(struct bough__layer *layer)
     free(layer->write_buffer);
     bough__os_close(&layer->fd);
     pthread_mutex_destroy(&layer->mutex);
+    pthread_mutex_destroy(&layer->sync_mutex);
     free(layer->branch);
     free(layer->path);
     free(layer);
@@ -489,6 +496,7 @@ static int new_layer(struct bough__layer **out, struct bough__space *space, cons
     layer->branch = bough__strdup(owner->branch != NULL ? owner->branch : "");
     layer->path = bough__format("%s/%s", space->directory, name);
     pthread_mutex_init(&layer->mutex, NULL);
+    pthread_mutex_init(&layer->sync_mutex, NULL);
     if (layer->branch == NULL || layer->path == NULL) {
         free_layer(layer);
         return bough__fail_memory();
@@ -550,6 +558,24 @@ int bough__layer_open(struct bough__layer **out, struct bough__space *space, con
 
 /* ---- closing ---- */
 
+/* Notes the newest transaction in both slots: damage to one of them, and to the log that begins behind the second, must
+ * not bring back an older state. They are never unsynced both. */
+static int note_newest(struct bough__layer *layer, uint64_t txn)
+{
+    /* hold_txn stays as it is: it tells of this generation's beginning. */
+    struct bough__layer_slot slot = layer->slot;
+    int rc = BOUGH_OK;
+    if (slot.durable_txn < txn) {
+        slot.sequence++;
+        slot.durable_txn = txn;
+        rc = bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot);
+        if (rc == BOUGH_OK)
+            rc = bough__layer_sync(layer);
+    }
+    slot.sequence++;
+    return rc == BOUGH_OK ? bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot) : rc;
+}
+
 /* Everything durable, the newest transaction noted, the zero-filled tail cut off. Failing here loses nothing. */
 static void finish_file(struct bough__layer *layer)
 {
@@ -561,16 +587,9 @@ static void finish_file(struct bough__layer *layer)
         return;
     if (bough__shm_durable(&layer->shm) < state.txn && bough__layer_sync(layer) != BOUGH_OK)
         return;
-    /* Both slots of one generation: damage to one must not bring back the state before the last checkpoint. */
-    if (layer->slot.durable_txn < state.txn ||
-        !bough__layer_file_is_doubled(layer->fd, layer->space, layer->number, state.generation)) {
-        struct bough__layer_slot slot = layer->slot;
-        slot.sequence++;
-        slot.durable_txn = state.txn;
-        /* hold_txn stays: it tells of this generation's beginning. */
-        if (bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot) != BOUGH_OK)
-            return;
-    }
+    if (!bough__layer_file_is_doubled(layer->fd, layer->space, layer->number, state.generation, state.txn) &&
+        note_newest(layer, state.txn) != BOUGH_OK)
+        return;
     uint64_t end = bough__frame_offset(state.frame_count, layer->block_size);
     if (bough__os_size(&size, layer->fd, layer->path) == BOUGH_OK && size > end)
         (void)bough__os.ftruncate(layer->fd, (off_t)end);
@@ -672,11 +691,22 @@ void bough__layer_hold(struct bough__layer *layer, uint64_t txn)
 
 /* ---- locks ---- */
 
-int bough__layer_sync(struct bough__layer *layer)
+int bough__layer_sync_anyway(struct bough__layer *layer)
 {
+    pthread_mutex_lock(&layer->sync_mutex);
     int rc = bough__os_sync(layer->fd, layer->path);
     if (rc != BOUGH_OK)
         bough__shm_set(&layer->shm, BOUGH__SHM_POISONED);
+    pthread_mutex_unlock(&layer->sync_mutex);
+    return rc;
+}
+
+/* The kernel tells of a failure once for each open file: a sync that went well after one that did not says nothing. */
+int bough__layer_sync(struct bough__layer *layer)
+{
+    int rc = bough__layer_sync_anyway(layer);
+    if (rc == BOUGH_OK && !layer->is_healing && bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED)
+        rc = bough__fail(BOUGH_IO, "%s: an earlier sync failed", layer->path);
     return rc;
 }
 

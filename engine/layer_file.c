@@ -198,13 +198,14 @@ int bough__layer_file_read_place(enum bough__slot_state *out_state, struct bough
     return rc;
 }
 
-bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation)
+bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation,
+                                  uint64_t durable_txn)
 {
     for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
         enum bough__slot_state state = BOUGH__SLOT_EMPTY;
         struct bough__layer_slot slot = {0};
         if (bough__layer_file_read_place(&state, &slot, fd, space, number, place) != BOUGH_OK ||
-            state != BOUGH__SLOT_VALID || slot.generation != generation)
+            state != BOUGH__SLOT_VALID || slot.generation != generation || slot.durable_txn != durable_txn)
             return false;
     }
     return true;

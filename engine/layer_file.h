@@ -93,8 +93,10 @@ enum bough__slot_state {
 enum bough__slot_place { BOUGH__SLOT_A, BOUGH__SLOT_B };
 int bough__layer_file_read_place(enum bough__slot_state *out_state, struct bough__layer_slot *out, int fd,
                                  const struct bough__space *space, uint32_t number, enum bough__slot_place place);
-/* True when both slots are valid and of that generation, so that losing either loses nothing. */
-bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation);
+/* True when both slots are valid, of that generation, and know of that durable transaction: losing either loses
+ * nothing. */
+bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation,
+                                  uint64_t durable_txn);
 /* Writes the slot into its place (chosen by the sequence); not synced. */
 int bough__layer_file_write_slot(int fd, const struct bough__space *space, uint32_t number,
                                  const struct bough__layer_slot *slot);

@@ -36,6 +36,8 @@ struct bough__layer {
     struct bough__layer_slot slot; /* of the overlay's generation; zeros without a file */
     struct bough__log_buffer log_buffer;
     bool writer_is_in, is_seized;
+    bool is_healing;            /* the writer's: a poisoned layer is being written anew */
+    pthread_mutex_t sync_mutex; /* innermost: one sync at a time, so that a failure is nobody else's success */
     /* The writer's. */
     uint64_t file_size; /* bytes known to be in the file */
     uint8_t *write_buffer;     /* txn.c; NULL until the first write */
@@ -69,14 +71,19 @@ struct bough__checkpoint {
     const struct bough__fold_page *pages; /* ascending by block; override the overlay's */
     size_t page_count;
     uint64_t keep_blocks, size_bytes, txn, frame_count;
+    /* The pages are copies of a state that may be pinned: the frames that they were copied from are not freed, since
+     * the state's number does not tell the copies from the originals. */
+    bool keeps_frames;
 };
 /* Folds the overlay, and the transaction where given, into the tree and starts a new log generation; publishes. The
  * writer's. With a transaction, returning BOUGH_OK means that it is committed and durable. */
 int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn_or_null);
 /* After a failed sync: writes what is not known durable elsewhere, and folds. The writer's. */
 int bough__layer_heal(struct bough__layer *layer);
-/* fdatasync of the file; on failure the layer is poisoned. */
+/* fdatasync of the file; on failure the layer is poisoned. A poisoned layer cannot be synced, but while it heals. */
 int bough__layer_sync(struct bough__layer *layer);
+/* The same whatever happened before: of what is on the disk already, or known to be in the page cache. */
+int bough__layer_sync_anyway(struct bough__layer *layer);
 /* Takes and gives up the writer lock, in the process and between processes. BOUGH_BUSY does not wait. */
 int bough__layer_lock_writer(struct bough__layer *layer);
 void bough__layer_unlock_writer(struct bough__layer *layer);

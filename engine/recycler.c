@@ -11,6 +11,8 @@
 #define BATCH 64
 /* Looks in vain before the owners of pins are asked whether they live. */
 #define PATIENCE 64
+/* Looks until parked frames are looked at although the oldest pin has not moved. */
+#define PARKED_PATIENCE 32
 
 /* ---- lists ---- */
 
@@ -206,7 +208,9 @@ static void sort_out(struct bough__recycler *recycler, const struct look *look, 
 static void look_at_parked(struct bough__recycler *recycler, const struct look *look)
 {
     struct bough__dead_frames old = recycler->parked;
-    if (old.count == 0 || oldest_pin(look) <= recycler->parked_oldest)
+    /* Now and then whatever the oldest does: others may have come and gone behind it. */
+    bool is_time = ++recycler->parked_looks % PARKED_PATIENCE == 0;
+    if (old.count == 0 || (oldest_pin(look) <= recycler->parked_oldest && !is_time))
         return;
     recycler->parked = (struct bough__dead_frames){0};
     for (size_t i = 0; i < old.count; i++)
@@ -238,8 +242,7 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
     while (recycler->ready.count < before + BATCH && recycler->dead.first < recycler->dead.count &&
            recycler->dead.items[recycler->dead.first].death <= look.durable_txn)
         sort_out(recycler, &look, &recycler->dead.items[recycler->dead.first++]);
-    if (recycler->ready.count == before)
-        look_at_parked(recycler, &look);
+    look_at_parked(recycler, &look);
     /* Neighbours are written with one call. */
     if (recycler->ready.count > before)
         qsort(recycler->ready.items + before, recycler->ready.count - before, sizeof *recycler->ready.items, by_frame);

@@ -40,7 +40,7 @@ struct bough__recycler {
     uint64_t parked_oldest;           /* the oldest pin then */
     struct bough__dead_frames ready;  /* free */
     size_t taken;                     /* of ready, by the open transaction */
-    unsigned looks;
+    unsigned looks, parked_looks;
 };
 
 void bough__recycler_release(struct bough__recycler *recycler);

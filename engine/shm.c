@@ -11,10 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SHM_MAGIC 0x32304d4853474842u /* "BHGSHM02" in memory of a little-endian machine */
+#define SHM_MAGIC 0x33304d4853474842u /* "BHGSHM03" in memory of a little-endian machine */
 #define SHM_SIZE 12288
 #define LOCK_DEAD_MAN 0
-#define LOCK_TAKEOVER 1
 #define LOCK_CLOSING 2
 #define LOCK_OPENERS 16
 
@@ -347,15 +346,16 @@ static bool is_alive(const struct bough__shm *shm, uint32_t owner)
     return owner <= BOUGH__SHM_OPENERS && bough__os_is_locked(shm->fd, LOCK_OPENERS + (uint64_t)owner - 1);
 }
 
-/* From a writer that died. One process at a time asks, so that two cannot both find him dead. */
-static bool take_over(struct bough__shm *shm, uint32_t owner)
+/* From a writer that died. While we hold his number's lock nobody can be him, so nobody is robbed. */
+static bool bury_writer(struct bough__shm *shm, uint32_t owner)
 {
-    if (is_alive(shm, owner) || bough__os_lock(shm->fd, LOCK_TAKEOVER, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
+    uint64_t byte = LOCK_OPENERS + (uint64_t)owner - 1;
+    if (owner == 0 || owner > BOUGH__SHM_OPENERS || owner == (uint32_t)shm->opener + 1 ||
+        bough__os_lock(shm->fd, byte, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
         return false;
-    bool is_mine = !is_alive(shm, owner) &&
-                   atomic_compare_exchange_strong(&shm->map->writer, &owner, (uint32_t)shm->opener + 1);
-    (void)bough__os_lock(shm->fd, LOCK_TAKEOVER, BOUGH__UNLOCK, shm->path);
-    return is_mine;
+    clear_number(shm, (int)owner - 1);
+    (void)bough__os_lock(shm->fd, byte, BOUGH__UNLOCK, shm->path);
+    return true;
 }
 
 int bough__shm_lock_writer(struct bough__shm *shm)
@@ -363,7 +363,10 @@ int bough__shm_lock_writer(struct bough__shm *shm)
     if (shm->is_private)
         return refuse_private(shm);
     uint32_t owner = 0, mine = (uint32_t)shm->opener + 1;
-    if (atomic_compare_exchange_strong(&shm->map->writer, &owner, mine) || take_over(shm, owner))
+    if (atomic_compare_exchange_strong(&shm->map->writer, &owner, mine))
+        return BOUGH_OK;
+    uint32_t nobody = 0;
+    if (bury_writer(shm, owner) && atomic_compare_exchange_strong(&shm->map->writer, &nobody, mine))
         return BOUGH_OK;
     return bough__fail(BOUGH_BUSY, "%s: another process is writing", shm->path);
 }

@@ -6,11 +6,10 @@
  *
  * Locks, one byte each, all open-file-description locks, so that a process that dies lets go of them:
  *     0   dead-man: shared by every opener; exclusive while the first builds, the last closes, or a branch is seized
- *     1   takeover: held while a process takes the writer's place of one that died
  *     2   closing: held while an opener finds out whether it is the last, so that two cannot both say no
  *    16+i opener i: names the process in pids[i]
  * The writer lock itself is a word with the opener's number, so that a transaction takes it without a system call. Who
- * finds it taken asks the owner's lock whether he lives.
+ * finds it taken tries the owner's lock: he lives while he holds it, and nobody can become him while another does.
  * Order: closing before dead-man (exclusive); writer before dead-man (seize). Nobody waits for the writer lock while
  * holding closing.
  *

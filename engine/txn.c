@@ -94,7 +94,7 @@ static int adopt_header(struct bough__layer *layer)
         rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, 0);
     bough__shm_read(&state, &layer->shm);
     if (rc == BOUGH_OK && found && slot.generation > state.generation) {
-        rc = bough__layer_sync(layer);
+        rc = bough__layer_sync_anyway(layer);
         if (rc == BOUGH_OK) {
             state.generation = slot.generation;
             state.txn = slot.txn;
@@ -102,8 +102,8 @@ static int adopt_header(struct bough__layer *layer)
             state.block_size = layer->block_size;
             if (state.frame_count < slot.frame_count)
                 state.frame_count = slot.frame_count;
-            bough__shm_raise_durable(&layer->shm, slot.txn);
             bough__shm_publish(&layer->shm, &state);
+            bough__shm_raise_durable(&layer->shm, slot.txn);
         }
     }
     if (rc == BOUGH_OK)
@@ -381,6 +381,19 @@ static int overwrite_page(struct bough__txn *txn, uint64_t frame, const void *pa
                            txn->layer->path);
 }
 
+/* Who keeps the writer lock over several transactions (locking_mode=EXCLUSIVE) heals before the next one begins. */
+static int heal_first(struct bough__txn *txn)
+{
+    if (txn->is_dirty || !(bough__shm_flags(&txn->layer->shm) & BOUGH__SHM_POISONED))
+        return BOUGH_OK;
+    int rc = bough__layer_heal(txn->layer);
+    if (rc == BOUGH_OK)
+        rc = keep_base(txn);
+    if (rc == BOUGH_OK)
+        drop(txn);
+    return rc;
+}
+
 int bough__txn_write(struct bough__txn *txn, uint64_t block, const void *page)
 {
     struct bough__layer *layer = txn->layer;
@@ -388,7 +401,9 @@ int bough__txn_write(struct bough__txn *txn, uint64_t block, const void *page)
         return bough__fail(txn->broken, "branch '%s': its newest state could not be opened", layer->branch);
     if (txn->block_size == 0)
         return bough__fail(BOUGH_USAGE, "the block size is not known yet");
-    int rc = bough__page_table_reserve(&txn->pages);
+    int rc = heal_first(txn);
+    if (rc == BOUGH_OK)
+        rc = bough__page_table_reserve(&txn->pages);
     if (rc != BOUGH_OK)
         return rc;
     txn->is_dirty = true;
@@ -436,7 +451,8 @@ int bough__txn_resize(struct bough__txn *txn, uint64_t size_bytes)
         return BOUGH_OK;
     if (txn->block_size == 0)
         return bough__fail(BOUGH_USAGE, "the block size is not known yet");
-    if (size_bytes < txn->size_bytes) {
+    rc = heal_first(txn);
+    if (rc == BOUGH_OK && size_bytes < txn->size_bytes) {
         uint64_t keep = bough__block_count(size_bytes, txn->block_size);
         rc = clear_tail(txn, size_bytes);
         if (rc == BOUGH_OK)
@@ -578,13 +594,13 @@ static int commit_by_log(struct bough__txn *txn, uint64_t number, enum bough__du
     uint64_t offset = position.offset;
     if (rc == BOUGH_OK)
         rc = bough__log_append(layer->fd, layer->path, &position, &layer->log_buffer, &record);
-    if (rc == BOUGH_OK && durability == BOUGH__DURABLE) {
+    if (rc == BOUGH_OK && durability == BOUGH__DURABLE)
         rc = make_durable(layer, offset);
-        if (rc == BOUGH_OK)
-            bough__shm_raise_durable(&layer->shm, number);
-    }
     if (rc == BOUGH_OK)
         publish(txn, &record, &position);
+    /* After publishing: a mark beyond the newest transaction would speak for another one, should this writer die. */
+    if (rc == BOUGH_OK && durability == BOUGH__DURABLE)
+        bough__shm_raise_durable(&layer->shm, number);
     free(record.entries);
     return rc;
 }
@@ -603,6 +619,8 @@ int bough__txn_commit(struct bough__txn *txn, enum bough__durability durability,
         return BOUGH_OK;
     uint64_t number = txn->base.txn + 1;
     int rc = need_file(txn);
+    if (rc == BOUGH_OK && bough__shm_flags(&txn->layer->shm) & BOUGH__SHM_POISONED)
+        rc = bough__fail(BOUGH_IO, "%s: an earlier sync failed", txn->layer->path); /* the next one heals */
     if (rc == BOUGH_OK)
         rc = write_out(txn);
     if (rc == BOUGH_OK)

@@ -133,6 +133,22 @@ class Damage(unittest.TestCase):
                 found += verify.returncode != 0
         self.assertGreater(found, ROUNDS // 8, "damage goes unseen")
 
+    def test_a_header_slot_and_the_log_behind_it(self):
+        """One stroke over the second header slot and the first records of the log: the other slot knows how far it went."""
+        for name in os.listdir(os.path.join(self.store, "layers")):
+            copy = os.path.join(self.dir, "copy")
+            shutil.rmtree(copy, True)
+            shutil.copytree(self.whole, copy)
+            store = os.path.join(copy, "shop.bough")
+            with open(os.path.join(store, "layers", name), "r+b") as file:
+                file.seek(4272)
+                file.write(bytes(600))
+            for ref in REFS:
+                status, digest = self.digest(store, ref)
+                self.assertIn(status, (0, 6))
+                if status == 0:
+                    self.assertEqual(digest, self.truth[ref], f"{ref} with {name} damaged is an older state")
+
     def test_one_layer_leaves_the_others(self):
         """A branch with a damaged layer is named; the others stay usable."""
         copy = os.path.join(self.dir, "copy")
