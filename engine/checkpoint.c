@@ -19,12 +19,6 @@
 /* The log of a generation begins in a chunk of at least this size, away from the header. */
 #define LOG_CHUNK (64u << 10)
 
-static int by_number(const void *x, const void *y)
-{
-    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
-    return (a > b) - (a < b);
-}
-
 /* Overlay and transaction in one ascending list; the transaction's version of a block counts. */
 static int merge(struct bough__fold_page **out, size_t *out_count, uint64_t *out_keep, struct bough__layer *layer,
                  const struct bough__checkpoint *txn)
@@ -150,7 +144,7 @@ static int sweep_generation(struct sweep *sweep, const struct bough__fold_page *
     if (rc != BOUGH_OK)
         return rc;
     if (sweep->live_count != 0)
-        qsort(sweep->live, sweep->live_count, sizeof *sweep->live, by_number);
+        qsort(sweep->live, sweep->live_count, sizeof *sweep->live, bough__by_number);
     bough__frames_join(&sweep->freed);
     return bough__frames_subtract(&sweep->freed, sweep->live, sweep->live_count);
 }
@@ -183,7 +177,7 @@ static int take_out(struct bough__frames *list, const struct bough__fold_page *p
     for (size_t i = 0; i < count; i++)
         if (pages[i].frame != BOUGH__NO_FRAME)
             taken[n++] = pages[i].frame;
-    qsort(taken, n, sizeof *taken, by_number);
+    qsort(taken, n, sizeof *taken, bough__by_number);
     int rc = bough__frames_subtract(list, taken, n);
     free(taken);
     return rc;

@@ -40,6 +40,12 @@ int bough__frames_add(struct bough__frames *frames, uint64_t first, uint64_t cou
     return BOUGH_OK;
 }
 
+int bough__by_number(const void *x, const void *y)
+{
+    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+    return (a > b) - (a < b);
+}
+
 static int by_first(const void *a, const void *b)
 {
     const struct bough__extent *x = a, *y = b;

@@ -2,8 +2,7 @@
  *
  * A checkpoint knows which frames its generation superseded. One that was born after the newest commit of the layer
  * (the hold) belongs to nobody but snapshots that are still open; it joins the list of free extents, which is stored
- * beside the header. The first opener of all processes may use them: no snapshot of the layer is open then. Who joins
- * later hands out frames at the end of the file only.
+ * beside the header. When one of them may be used again is recycler.h's business.
  *
  * Stored: pairs of first frame (8) and number of frames (8), little-endian, ascending, in frames of their own; the
  * header slot has their offset, number and XXH3. A list that fails its sum is a list without entries: frames are lost
@@ -31,6 +30,8 @@ void bough__frames_release(struct bough__frames *frames);
 int bough__frames_add(struct bough__frames *frames, uint64_t first, uint64_t count);
 /* Sorts and joins; an extent that overlaps another loses what both have only once. */
 void bough__frames_join(struct bough__frames *frames);
+/* For qsort: frames or blocks in ascending order. */
+int bough__by_number(const void *x, const void *y);
 /* Takes the given frames out (ascending, joined list). */
 int bough__frames_subtract(struct bough__frames *frames, const uint64_t *taken, size_t count);
 /* Hands one out; false: none left. To take a hand-out back, put `at` and `used` back as they were. */

@@ -249,12 +249,6 @@ done:
     return rc;
 }
 
-static int by_number(const void *x, const void *y)
-{
-    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
-    return (a > b) - (a < b);
-}
-
 int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
                               const struct bough__layer_slot *slot, const struct bough__overlay *overlay)
 {
@@ -268,7 +262,7 @@ int bough__layer_free_extents(struct bough__frames *out, const struct bough__lay
     for (uint32_t i = 0; i < overlay->entry_count; i++)
         if (overlay->entries[i].frame != BOUGH__NO_FRAME)
             taken[count++] = overlay->entries[i].frame;
-    qsort(taken, count, sizeof *taken, by_number);
+    qsort(taken, count, sizeof *taken, bough__by_number);
     rc = bough__frames_subtract(out, taken, count);
     free(taken);
     return rc;

@@ -111,12 +111,6 @@ void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame)
         bough__frames_release(&recycler->extents); /* rather lose them until the next checkpoint than use one twice */
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 static size_t append_frames(uint64_t *out, size_t count, const struct bough__dead_frames *list)
 {
     for (size_t i = list->first; i < list->count; i++)
@@ -134,7 +128,7 @@ static int leave_out_known(struct bough__frames *all, const struct bough__recycl
     count = append_frames(known, 0, &recycler->dead);
     count = append_frames(known, count, &recycler->parked);
     count = append_frames(known, count, &recycler->ready);
-    qsort(known, count, sizeof *known, by_number);
+    qsort(known, count, sizeof *known, bough__by_number);
     int rc = bough__frames_subtract(all, known, count);
     free(known);
     return rc;

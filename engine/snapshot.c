@@ -253,12 +253,6 @@ struct diff {
     void *context;
 };
 
-static int by_number(const void *x, const void *y)
-{
-    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
-    return (a > b) - (a < b);
-}
-
 static int add_touched(struct diff *diff, const struct bough__snapshot *snapshot)
 {
     uint64_t keep = BOUGH__KEEP_ALL;
@@ -294,7 +288,7 @@ static void sort_touched(struct diff *diff)
     size_t kept = 0;
     if (diff->touched_count == 0)
         return;
-    qsort(diff->touched, diff->touched_count, sizeof *diff->touched, by_number);
+    qsort(diff->touched, diff->touched_count, sizeof *diff->touched, bough__by_number);
     for (size_t i = 1; i < diff->touched_count; i++)
         if (diff->touched[i] != diff->touched[kept])
             diff->touched[++kept] = diff->touched[i];
