@@ -1,5 +1,5 @@
 /* catalog.h - the store's catalog: branches, commits, tags, settings. A SQLite database (catalog.db) on the system's
- * VFS; the one engine file that includes sqlite3.h.
+ * VFS; no other part of the engine uses SQLite.
  *
  * WAL, synchronous=FULL, no checkpoint on close, persistent WAL, page size 1024 (a fork then syncs 4 KiB), opened by
  * the system VFS's own name with a private cache, untouched by auto-extensions. The WAL is checkpointed here when it

@@ -1,0 +1,98 @@
+/* catalog_wal.c - care for the catalog's WAL: killed writers, failed syncs, its size. */
+#include "catalog_wal.h"
+
+#include "error.h"
+#include "os.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAL_FRAME_BYTES  (BOUGH__CATALOG_PAGE_BYTES + 24)
+#define WAL_LIMIT_FRAMES (BOUGH__WAL_LIMIT_BYTES / WAL_FRAME_BYTES)
+/* Where readers keep a full WAL from starting over, it is checkpointed again only after so many frames more. */
+#define WAL_RETRY_FRAMES 64
+
+int bough__wal_note_size(void *context, sqlite3 *db, const char *schema, int frames)
+{
+    struct bough__catalog *catalog = context;
+    (void)db;
+    if (strcmp(schema, "catalog") == 0)
+        catalog->wal_frames = frames;
+    return SQLITE_OK;
+}
+
+/* A byte of the lock's file says that a commit is on its way to the disk. A writer that is killed in there leaves it
+ * set: what it wrote may be in the page cache alone, and SQLite's recovery takes it as it is. */
+int bough__wal_mark_commit(struct bough__catalog *catalog, uint8_t is_under_way)
+{
+    return bough__os_write(catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
+}
+
+static int sync_wal(struct bough__catalog *catalog)
+{
+    int fd = -1;
+    char *path = bough__format("%s-wal", catalog->path);
+    if (!path)
+        return BOUGH_NOMEM;
+    int rc = bough__os_open(&fd, path, O_RDWR | O_NOFOLLOW, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_sync(fd, path);
+    bough__os_close(&fd);
+    free(path);
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
+/* Makes durable what a killed writer left, before anyone writes transactions to a branch that only its rows know. */
+int bough__wal_settle_killed_writer(struct bough__catalog *catalog)
+{
+    uint8_t is_under_way = 0;
+    size_t len = 0;
+    int rc = bough__os_open(&catalog->lock_fd, catalog->lock_path, O_RDWR | O_NOFOLLOW, 0);
+    if (rc == BOUGH_NOT_FOUND)
+        return BOUGH_OK;
+    if (rc == BOUGH_OK)
+        rc = bough__os_read_some(&len, catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
+    if (rc != BOUGH_OK || len == 0 || !is_under_way)
+        return rc;
+    rc = bough__os_lock(catalog->lock_fd, 0, BOUGH__EXCLUSIVE, catalog->lock_path);
+    if (rc == BOUGH_BUSY)
+        return BOUGH_OK; /* it lives; what it writes is seen once it is durable */
+    if (rc == BOUGH_OK)
+        rc = sync_wal(catalog);
+    if (rc == BOUGH_OK)
+        rc = bough__wal_mark_commit(catalog, 0);
+    if (bough__os_lock(catalog->lock_fd, 0, BOUGH__UNLOCK, catalog->lock_path) != BOUGH_OK)
+        bough__os_close(&catalog->lock_fd);
+    return rc;
+}
+
+void bough__wal_checkpoint(struct bough__catalog *catalog)
+{
+    if (catalog->wal_frames < WAL_LIMIT_FRAMES) {
+        catalog->checkpoint_at = WAL_LIMIT_FRAMES;
+        return;
+    }
+    if (catalog->wal_frames < catalog->checkpoint_at)
+        return;
+    /* The transaction is durable; a checkpoint that fails now is tried again by a later one. It waits for nobody. */
+    sqlite3_wal_checkpoint_v2(catalog->db, "catalog", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    catalog->checkpoint_at = catalog->wal_frames + WAL_RETRY_FRAMES;
+}
+
+/* A transaction whose sync failed may stand whole in the WAL: this connection and the shared index do not count it, but
+ * a recovery would. One that changes nothing is written over it, which breaks the chain of its checksums whether or
+ * not that one can be synced. */
+void bough__wal_bury_failed_commit(struct bough__catalog *catalog)
+{
+    struct bough__error_state error;
+    bough__error_save(&error);
+    if (!sqlite3_get_autocommit(catalog->db))
+        bough__sql_run(catalog, BOUGH__SQL_ROLLBACK);
+    /* Twice, since SQLite writes no page for an update that leaves a row as it was. */
+    static const char nothing[] = "BEGIN IMMEDIATE; UPDATE catalog.settings SET sum = ~sum WHERE key = 'layer';"
+                                  "UPDATE catalog.settings SET sum = ~sum WHERE key = 'layer'; COMMIT";
+    if (bough__sql_run_text(catalog, nothing) != BOUGH_OK && !sqlite3_get_autocommit(catalog->db))
+        bough__sql_run(catalog, BOUGH__SQL_ROLLBACK);
+    bough__error_restore(&error);
+}
