@@ -274,6 +274,40 @@ TEST(commit_does_not_wait_for_an_open_transaction)
     bough_store_close(store);
 }
 
+/* A process reads the branch's row; before it opens the layer another one writes, commits and closes. The frames of
+ * that commit are not used again by whoever opened with the old row. */
+TEST(commit_between_row_and_opening)
+{
+    bough_store *store = fixture_store(64);
+    struct bough__branch_row row = {0};
+    struct bough__layer *layer = NULL;
+    uint8_t page[FIXTURE_BLOCK];
+    fixture_write(store, "main", 1, 99);
+    fixture_commit(store, "main", "one");
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "main"));
+    fixture_fill(store, "main", 0, 64, 7);
+    const char *two = fixture_commit(store, "main", "two");
+    ASSERT_OK(bough__branch_layer(&layer, store, &row));
+    for (int i = 0; i < 20; i++) {
+        struct bough__snapshot snapshot = {0};
+        struct bough__txn *txn = NULL;
+        uint64_t number = 0;
+        memset(page, 20 + i, sizeof page);
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        ASSERT_OK(bough__txn_begin(&txn, &snapshot));
+        for (uint64_t block = 0; block < 64; block++)
+            ASSERT_OK(bough__txn_write(txn, block, page));
+        ASSERT_OK(bough__txn_commit(txn, BOUGH__DURABLE, &number));
+        bough__txn_end(txn);
+        bough__snapshot_release(&snapshot);
+    }
+    for (uint64_t block = 0; block < 64; block++)
+        ck_assert_uint_eq(fixture_read(store, two, block), 7);
+    bough__layer_close(layer);
+    bough__branch_row_clear(&row);
+    bough_store_close(store);
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {CASE(commit_seals_the_newest_transaction),
@@ -285,6 +319,7 @@ int main(void)
                                                 CASE(log_goes_back_along_first_parents),
                                                 CASE(many_changed_pages),
                                                 CASE(committers_in_several_processes_and_a_writer),
-                                                CASE(commit_does_not_wait_for_an_open_transaction)};
+                                                CASE(commit_does_not_wait_for_an_open_transaction),
+                                                CASE(commit_between_row_and_opening)};
     return harness_run("commit", cases, COUNT_OF(cases));
 }

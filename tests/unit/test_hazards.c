@@ -1,0 +1,490 @@
+/* test_hazards.c - what a layer meets when processes die or failures come at the worst moment. Each case brings about
+ * one such moment: a process is stopped at a gate or killed in a system call, or one call of the system fails. */
+#include "faultos.h"
+#include "harness.h"
+
+#include "bough.h"
+#include "layer_state.h"
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { BLOCK = 1024, LAYER = 2 };
+
+static struct bough__space *space;
+static struct bough__layer *layer;
+
+/* ---- the store ---- */
+
+static void make_store(void)
+{
+    static const char *const folders[] = {"s.bough", "s.bough/layers", "s.bough/nodes", "s.bough/run"};
+    harness_remove_tree(harness_path("s.bough"));
+    for (size_t i = 0; i < COUNT_OF(folders); i++)
+        ck_assert_int_eq(mkdir(harness_path(folders[i]), 0700), 0);
+    ASSERT_OK(bough__space_create(harness_path("s.bough"), 0600));
+}
+
+static void open_layer(uint32_t number, const struct bough__tree *head)
+{
+    struct bough__layer_owner owner = {.number = number, .branch = "b"};
+    if (head != NULL)
+        owner.head = *head;
+    ASSERT_OK(bough__space_open(&space, harness_path("s.bough")));
+    ASSERT_OK(bough__layer_open(&layer, space, &owner));
+}
+
+static void close_layer(void)
+{
+    bough__layer_close(layer);
+    bough__space_close(space);
+}
+
+static struct bough__txn *begin(void)
+{
+    struct bough__snapshot snapshot = {0};
+    struct bough__txn *txn = NULL;
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(bough__txn_begin(&txn, &snapshot));
+    ASSERT_OK(bough__txn_set_block_size(txn, BLOCK));
+    bough__snapshot_release(&snapshot);
+    return txn;
+}
+
+static void write_pages(struct bough__txn *txn, uint64_t first, uint64_t end, int byte)
+{
+    uint8_t page[BLOCK];
+    memset(page, byte, sizeof page);
+    for (uint64_t block = first; block < end; block++)
+        ASSERT_OK(bough__txn_write(txn, block, page));
+}
+
+/* Blocks first .. end - 1 get the byte. */
+static int transaction(uint64_t first, uint64_t end, int byte, enum bough__durability durability)
+{
+    uint64_t number = 0;
+    struct bough__txn *txn = begin();
+    write_pages(txn, first, end, byte);
+    int rc = bough__txn_commit(txn, durability, &number);
+    bough__txn_end(txn);
+    return rc;
+}
+
+/* Blocks first .. end - 1 hold the byte. */
+static void check_pages(const struct bough__snapshot *snapshot, uint64_t first, uint64_t end, int byte)
+{
+    uint8_t page[BLOCK];
+    for (uint64_t block = first; block < end; block++) {
+        ASSERT_OK(bough__snapshot_read(snapshot, block, page, block % 2 == 0));
+        ck_assert_int_eq(page[0], byte);
+    }
+}
+
+/* ---- other processes ---- */
+
+struct gate {
+    int ends[2];
+};
+
+static struct gate make_gate(void)
+{
+    struct gate gate;
+    ck_assert_int_eq(pipe(gate.ends), 0);
+    return gate;
+}
+
+static void pass(struct gate *gate, char word)
+{
+    if (write(gate->ends[1], &word, 1) != 1)
+        _exit(9);
+}
+
+static char wait_at(struct gate *gate)
+{
+    char word = 0;
+    if (read(gate->ends[0], &word, 1) != 1)
+        _exit(9);
+    return word;
+}
+
+static void end_child(pid_t child, int signal)
+{
+    int status = 0;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    if (signal != 0)
+        ck_assert_int_eq(WTERMSIG(status), signal);
+    else
+        ck_assert_int_eq(status, 0);
+}
+
+static int die_in_sync(int fd)
+{
+    (void)fd;
+    raise(SIGKILL);
+    return 0;
+}
+
+/* ---- cases ---- */
+
+/* A writer is killed between record and publishing, the next one while it writes other pages to the same frames. The
+ * machine has not been restarted, so whatever was written can be read; but the dead record's pages are gone. */
+TEST(two_kills_in_one_boot)
+{
+    struct gate is_open = make_gate(), go = make_gate();
+    struct bough__snapshot snapshot = {0};
+    make_store();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 20, 'a', BOUGH__DURABLE));
+    close_layer();
+    pid_t second = fork();
+    if (second == 0) {
+        open_layer(LAYER, NULL);
+        pass(&is_open, 'o');
+        wait_at(&go);
+        write_pages(begin(), 0, 600, 'c'); /* more than the writer's buffer takes */
+        raise(SIGKILL);
+    }
+    wait_at(&is_open);
+    pid_t first = fork();
+    if (first == 0) {
+        open_layer(LAYER, NULL);
+        bough__os.fdatasync = die_in_sync;
+        (void)transaction(0, 20, 'b', BOUGH__DURABLE);
+        _exit(1);
+    }
+    end_child(first, SIGKILL);
+    pass(&go, 'g');
+    end_child(second, SIGKILL);
+    open_layer(LAYER, NULL);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ck_assert_uint_eq(snapshot.txn, 1);
+    check_pages(&snapshot, 0, 20, 'a');
+    bough__snapshot_release(&snapshot);
+    close_layer();
+}
+
+/* A snapshot of a state that was not durable when a sync failed: healing moves the state to other frames, and the ones
+ * that the snapshot reads are not used again while it is there. */
+TEST(healing_under_a_snapshot)
+{
+    struct bough__snapshot snapshot = {0};
+    faultos_install();
+    make_store();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 20, 'a', BOUGH__DURABLE));
+    ASSERT_OK(transaction(0, 20, 'b', BOUGH__LAZY));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    faultos_fail(FAULTOS_SYNC, 1, EIO, false);
+    ASSERT_CODE(BOUGH_IO, transaction(0, 1, 'c', BOUGH__DURABLE));
+    faultos_clear();
+    for (int i = 0; i < 8; i++)
+        ASSERT_OK(transaction(0, 20, 'd' + i, BOUGH__DURABLE));
+    check_pages(&snapshot, 0, 20, 'b');
+    bough__snapshot_release(&snapshot);
+    close_layer();
+}
+
+static struct {
+    int (*fdatasync)(int fd);
+    ssize_t (*pread)(int fd, void *buffer, size_t len, off_t offset);
+    void *(*mmap)(void *address, size_t len, int protection, int flags, int fd, off_t offset);
+    bool is_synced;
+    unsigned looks; /* between the sync and the publishing */
+} watch;
+
+/* A process may be killed in any call: then what is marked as durable is what its heirs believe. */
+static void look_at_marks(void)
+{
+    uint64_t newest = bough__shm_newest(&layer->shm);
+    ck_assert_uint_le(bough__shm_durable(&layer->shm), newest);
+    if (watch.is_synced && newest == 0)
+        watch.looks++;
+}
+
+static int watched_sync(int fd)
+{
+    watch.is_synced = true;
+    return watch.fdatasync(fd);
+}
+
+static ssize_t watched_read(int fd, void *buffer, size_t len, off_t offset)
+{
+    look_at_marks();
+    return watch.pread(fd, buffer, len, offset);
+}
+
+static void *watched_map(void *address, size_t len, int protection, int flags, int fd, off_t offset)
+{
+    look_at_marks();
+    return watch.mmap(address, len, protection, flags, fd, offset);
+}
+
+/* The mark of what is durable never speaks of a transaction that nobody was told of: should its writer be killed, the
+ * next one gives another transaction the same number. */
+TEST(durable_follows_published)
+{
+    struct bough__snapshot snapshot = {0};
+    struct bough__tree tree = {0};
+    make_store();
+    open_layer(LAYER - 1, NULL);
+    ASSERT_OK(transaction(0, 200, 'a', BOUGH__DURABLE));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(bough__snapshot_fold(&tree, NULL, &snapshot));
+    bough__snapshot_release(&snapshot);
+    close_layer();
+    /* A layer on top of it, by someone who has not read its nodes yet: he does so while he publishes, to see what his
+     * record supersedes. */
+    open_layer(LAYER, &tree);
+    struct bough__txn *txn = begin();
+    write_pages(txn, 100, 101, 'b');
+    watch.fdatasync = bough__os.fdatasync;
+    watch.pread = bough__os.pread;
+    watch.mmap = bough__os.mmap;
+    bough__os.fdatasync = watched_sync;
+    bough__os.pread = watched_read;
+    bough__os.mmap = watched_map;
+    uint64_t number = 0;
+    ASSERT_OK(bough__txn_commit(txn, BOUGH__DURABLE, &number));
+    ck_assert_uint_gt(watch.looks, 0);
+    ck_assert_uint_eq(bough__shm_durable(&layer->shm), number);
+    bough__txn_end(txn);
+    close_layer();
+}
+
+static struct {
+    int (*lock)(int fd, int command, struct flock *lock);
+    struct gate ask, answer;
+    unsigned calls, nth;
+    char word; /* what the other process found: y when it became the writer */
+} rival;
+
+/* After our nth look at a lock the other process opens the layer and writes. */
+static int rivalled_lock(int fd, int command, struct flock *lock)
+{
+    int rc = rival.lock(fd, command, lock);
+    int error = errno;
+    if (++rival.calls == rival.nth) {
+        pass(&rival.ask, 'g');
+        rival.word = wait_at(&rival.answer);
+    }
+    errno = error;
+    return rc;
+}
+
+static _Noreturn void be_the_rival(void)
+{
+    struct bough__snapshot snapshot = {0};
+    struct bough__txn *txn = NULL;
+    wait_at(&rival.ask);
+    open_layer(LAYER, NULL);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    pass(&rival.answer, bough__txn_begin(&txn, &snapshot) == BOUGH_OK ? 'y' : 'n');
+    wait_at(&rival.ask);
+    _exit(0);
+}
+
+/* A writer died. While one process takes its place, another opens the layer, gets the dead one's number and writes, at
+ * every step of the first one. Never are there two. */
+static bool take_over_at(unsigned nth)
+{
+    struct bough__snapshot snapshot = {0};
+    struct bough__txn *txn = NULL;
+    struct gate is_open = make_gate();
+    rival.ask = make_gate();
+    rival.answer = make_gate();
+    rival.calls = 0;
+    rival.nth = nth;
+    make_store();
+    pid_t dead = fork();
+    if (dead == 0) {
+        open_layer(LAYER, NULL);
+        pass(&is_open, 'o');
+        wait_at(&rival.answer);
+        write_pages(begin(), 0, 1, 'x');
+        raise(SIGKILL);
+    }
+    pid_t other = fork();
+    if (other == 0)
+        be_the_rival();
+    wait_at(&is_open);
+    open_layer(LAYER, NULL);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    pass(&rival.answer, 'g');
+    end_child(dead, SIGKILL);
+    rival.lock = bough__os.lock;
+    bough__os.lock = rivalled_lock;
+    int rc = bough__txn_begin(&txn, &snapshot);
+    bough__os.lock = rival.lock;
+    bool was_asked = rival.calls >= nth;
+    if (was_asked)
+        ck_assert_msg((rc == BOUGH_OK) != (rival.word == 'y'), "look %u: we %s, the other %s", nth,
+                      rc == BOUGH_OK ? "write" : "do not", rival.word == 'y' ? "writes" : "does not");
+    else
+        ASSERT_OK(rc);
+    pass(&rival.ask, 'e'); /* begins late, or ends */
+    if (!was_asked) {
+        ck_assert_int_eq(wait_at(&rival.answer), 'n');
+        pass(&rival.ask, 'e');
+    }
+    end_child(other, 0);
+    bough__txn_end(txn);
+    bough__snapshot_release(&snapshot);
+    close_layer();
+    return was_asked;
+}
+
+TEST(taking_a_dead_writers_place)
+{
+    unsigned nth = 1;
+    while (take_over_at(nth))
+        nth++;
+    ck_assert_uint_gt(nth, 2);
+}
+
+/* A process that opens the layer and waits, then writes that often. */
+static pid_t start_writer(struct gate *is_open, struct gate *go, uint64_t blocks, int times)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    open_layer(LAYER, NULL);
+    pass(is_open, 'o');
+    wait_at(go);
+    for (int i = 0; i < times; i++)
+        ASSERT_OK(transaction(0, blocks, 'A' + i % 26, BOUGH__DURABLE));
+    close_layer();
+    _exit(0);
+}
+
+static bool was_pinned(uint64_t nth)
+{
+    struct bough__snapshot snapshot = {0};
+    faultos_fail(FAULTOS_MEMORY, nth, ENOMEM, false);
+    int rc = bough__snapshot_pin(&snapshot, layer);
+    faultos_clear();
+    if (rc != BOUGH_OK)
+        ck_assert_int_eq(rc, BOUGH_NOMEM);
+    else
+        bough__snapshot_release(&snapshot);
+    return rc == BOUGH_OK;
+}
+
+/* Another process wrote; there is no memory to take its record in. Later there is. */
+TEST(no_memory_for_anothers_record)
+{
+    bool is_done = false;
+    faultos_install();
+    for (uint64_t nth = 1; !is_done; nth++) {
+        struct bough__snapshot snapshot = {0};
+        struct gate is_open = make_gate(), go = make_gate();
+        make_store();
+        pid_t other = start_writer(&is_open, &go, 100, 2);
+        wait_at(&is_open);
+        open_layer(LAYER, NULL);
+        ASSERT_OK(transaction(0, 20, 'a', BOUGH__DURABLE));
+        pass(&go, 'g');
+        end_child(other, 0);
+        is_done = was_pinned(nth);
+        if (is_done)
+            ck_assert_uint_gt(nth, 2);
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        ck_assert_uint_eq(snapshot.txn, 3);
+        check_pages(&snapshot, 0, 100, 'B');
+        bough__snapshot_release(&snapshot);
+        ASSERT_OK(transaction(0, 100, 'z', BOUGH__DURABLE));
+        close_layer();
+    }
+}
+
+/* Takes frames that two processes count as free for pages that stay, then starts a new generation. */
+static pid_t start_taker(struct gate *is_open, struct gate *go)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 64, 'A', BOUGH__DURABLE));
+    pass(is_open, 'o');
+    wait_at(go);
+    ASSERT_OK(transaction(200, 500, 'B', BOUGH__DURABLE));
+    for (int i = 0; i < 170; i++)
+        ASSERT_OK(transaction(0, 64, 'C', BOUGH__DURABLE));
+    close_layer();
+    _exit(0);
+}
+
+/* A writer that knows of free frames finds that another process took them and started a new generation, but cannot
+ * take in which are free now. What it knew must not count any more. */
+TEST(no_memory_for_a_new_generation)
+{
+    bool is_done = false;
+    faultos_install();
+    for (uint64_t nth = 1; !is_done; nth++) {
+        struct bough__snapshot snapshot = {0};
+        struct gate is_open = make_gate(), go = make_gate();
+        make_store();
+        pid_t other = start_taker(&is_open, &go);
+        wait_at(&is_open);
+        open_layer(LAYER, NULL);
+        for (int i = 0; i < 12; i++)
+            ASSERT_OK(transaction(0, 64, 'a' + i, BOUGH__DURABLE));
+        pass(&go, 'g');
+        end_child(other, 0);
+        is_done = was_pinned(nth);
+        if (is_done)
+            ck_assert_uint_gt(nth, 4);
+        ASSERT_OK(transaction(600, 1000, 'z', BOUGH__DURABLE));
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        ck_assert_uint_gt(layer->slot.generation, 1);
+        check_pages(&snapshot, 0, 64, 'C');
+        check_pages(&snapshot, 200, 500, 'B');
+        check_pages(&snapshot, 600, 1000, 'z');
+        bough__snapshot_release(&snapshot);
+        close_layer();
+    }
+}
+
+/* Readers come and go beside one that stays: what they kept back is used again when they are gone. */
+TEST(short_readers_beside_a_long_one)
+{
+    struct bough__snapshot stays = {0}, goes = {0};
+    struct stat st = {0};
+    make_store();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 100, 'a', BOUGH__LAZY));
+    ASSERT_OK(bough__snapshot_pin(&stays, layer));
+    for (int i = 0; i < 60; i++) {
+        ASSERT_OK(transaction(0, 100, 'b' + i % 20, BOUGH__LAZY));
+        ASSERT_OK(bough__snapshot_pin(&goes, layer));
+        for (int k = 0; k < 4; k++)
+            ASSERT_OK(transaction(0, 100, 'B' + k, BOUGH__DURABLE));
+        check_pages(&goes, 0, 100, 'b' + i % 20);
+        bough__snapshot_release(&goes);
+    }
+    check_pages(&stays, 0, 100, 'a');
+    ck_assert_int_eq(stat(harness_path("s.bough/layers/2.layer"), &st), 0);
+    /* 30,000 frames were written. 100 each belong to the newest state, the one before and the two readers. */
+    ck_assert_int_lt(st.st_size, 2 << 20);
+    bough__snapshot_release(&stays);
+    close_layer();
+}
+
+int main(void)
+{
+    const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
+                                         CASE(healing_under_a_snapshot),
+                                         CASE(durable_follows_published),
+                                         CASE(taking_a_dead_writers_place),
+                                         CASE(no_memory_for_anothers_record),
+                                         CASE(no_memory_for_a_new_generation),
+                                         CASE(short_readers_beside_a_long_one)};
+    return harness_run("hazards", cases, COUNT_OF(cases));
+}
