@@ -7,26 +7,16 @@ thousand pages and is committed by a checkpoint.
 import os
 import random
 import select
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-BOUGH = os.environ["BOUGH"]
-BOUGH_SO = os.environ["BOUGH_SO"]
+from processes import StoreTest, connect
+
 ROUNDS = int(os.environ.get("BOUGH_KILL_ROUNDS", "10"))
 SEED = int(os.environ.get("BOUGH_TEST_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
-
-
-def connect(uri):
-    loader = sqlite3.connect(":memory:")
-    loader.enable_load_extension(True)
-    loader.load_extension(BOUGH_SO)
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=20)
 
 
 def write_until_killed(uri, seed):
@@ -51,31 +41,16 @@ def write_until_killed(uri, seed):
         os.write(1, b"%d\n" % n)
 
 
-class Kill(unittest.TestCase):
-    def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix="bough-kill-")
-        self.addCleanup(shutil.rmtree, self.dir, True)
-        path = os.path.join(self.dir, "shop.db")
-        db = sqlite3.connect(path)
-        db.executescript("""
-            CREATE TABLE done(n INTEGER PRIMARY KEY);
-            CREATE TABLE account(id INTEGER PRIMARY KEY, money INTEGER);
-            CREATE TABLE bulk(id INTEGER PRIMARY KEY, n INTEGER, filler BLOB);
-            WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 50)
-                INSERT INTO account SELECT i, 100 FROM c;
-            WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 3000)
-                INSERT INTO bulk SELECT i, 0, randomblob(3000) FROM c;
-        """)
-        db.close()
-        self.store = os.path.join(self.dir, "shop.bough")
-        self.bough("init", path)
-        self.uri = "file:%s/db/main?vfs=bough" % self.store
-
-    def bough(self, *args):
-        done = subprocess.run([BOUGH, "-s", self.store, *args] if args[0] != "init" else [BOUGH, *args],
-                              capture_output=True, text=True, timeout=120)
-        self.assertEqual(done.returncode, 0, "%s: %s%s" % (args, done.stdout, done.stderr))
-        return done.stdout
+class Kill(StoreTest):
+    SCHEMA = """
+        CREATE TABLE done(n INTEGER PRIMARY KEY);
+        CREATE TABLE account(id INTEGER PRIMARY KEY, money INTEGER);
+        CREATE TABLE bulk(id INTEGER PRIMARY KEY, n INTEGER, filler BLOB);
+        WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 50)
+            INSERT INTO account SELECT i, 100 FROM c;
+        WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 3000)
+            INSERT INTO bulk SELECT i, 0, randomblob(3000) FROM c;
+    """
 
     def run_and_kill(self, seed, seconds):
         """Starts a writer, kills it after about so long; returns the last number it reported."""
@@ -96,7 +71,7 @@ class Kill(unittest.TestCase):
         self.assertGreaterEqual(newest, acknowledged, "an acknowledged transaction is gone")
         self.assertEqual(db.execute("SELECT sum(money) FROM account").fetchone()[0], 5000)
         self.assertEqual(len(db.execute("SELECT DISTINCT n FROM bulk").fetchall()), 1, "half of a transaction")
-        self.assertEqual(db.execute("PRAGMA integrity_check").fetchone()[0], "ok")
+        self.assert_whole(db)
 
     def rounds(self, watcher):
         rng = random.Random(SEED)

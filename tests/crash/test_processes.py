@@ -4,24 +4,14 @@ layer does not grow with the number of transactions.
 """
 import os
 import random
-import shutil
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import unittest
 
-BOUGH = os.environ["BOUGH"]
-BOUGH_SO = os.environ["BOUGH_SO"]
+from processes import StoreTest, connect
+
 TRANSACTIONS = int(os.environ.get("BOUGH_PROCESS_TRANSACTIONS", "400"))
 ACCOUNTS = 300
-
-
-def connect(uri):
-    loader = sqlite3.connect(":memory:")
-    loader.enable_load_extension(True)
-    loader.load_extension(BOUGH_SO)
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
 
 
 def write(uri, number):
@@ -65,23 +55,14 @@ def read(uri, number):
     db.close()
 
 
-class Processes(unittest.TestCase):
-    def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix="bough-processes-")
-        self.addCleanup(shutil.rmtree, self.dir, True)
-        path = os.path.join(self.dir, "shop.db")
-        db = sqlite3.connect(path)
-        db.executescript(f"""
-            PRAGMA page_size=1024;
-            CREATE TABLE account(id INTEGER PRIMARY KEY, money INTEGER, filler BLOB);
-            CREATE TABLE done(process INTEGER, n INTEGER);
-            WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < {ACCOUNTS - 1})
-                INSERT INTO account SELECT i, 100, randomblob(200) FROM c;
-        """)
-        db.close()
-        subprocess.run([BOUGH, "init", path], check=True, capture_output=True)
-        self.store = os.path.join(self.dir, "shop.bough")
-        self.uri = "file:%s/db/main?vfs=bough" % self.store
+class Processes(StoreTest):
+    SCHEMA = f"""
+        PRAGMA page_size=1024;
+        CREATE TABLE account(id INTEGER PRIMARY KEY, money INTEGER, filler BLOB);
+        CREATE TABLE done(process INTEGER, n INTEGER);
+        WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < {ACCOUNTS - 1})
+            INSERT INTO account SELECT i, 100, randomblob(200) FROM c;
+    """
 
     def start(self, what, number):
         return subprocess.Popen([sys.executable, __file__, what, self.uri, str(number)], stdin=subprocess.PIPE,
@@ -90,11 +71,6 @@ class Processes(unittest.TestCase):
     def finish(self, process):
         _, err = process.communicate(timeout=300)
         self.assertEqual(process.returncode, 0, err.decode())
-
-    def bough(self, *words):
-        done = subprocess.run([BOUGH, "-s", self.store, *words], capture_output=True, text=True, timeout=120)
-        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
-        return done.stdout
 
     def test_writers_readers_and_forks(self):
         readers = [self.start("--read", i) for i in range(2)]
@@ -113,12 +89,12 @@ class Processes(unittest.TestCase):
         expected = 3 * sum(1 for i in range(TRANSACTIONS) if i % 100 != 49)
         self.assertEqual(db.execute("SELECT count(*) FROM done").fetchone()[0], expected)
         self.assertEqual(db.execute("SELECT sum(money) FROM account").fetchone()[0], 100 * ACCOUNTS)
-        self.assertEqual(db.execute("PRAGMA integrity_check").fetchone()[0], "ok")
+        self.assert_whole(db)
         db.close()
         for fork in forks:
-            db = connect("file:%s/db/%s?vfs=bough" % (self.store, fork))
+            db = connect(self.uri_of(fork))
             self.assertEqual(db.execute("SELECT sum(money) FROM account").fetchone()[0], 100 * ACCOUNTS)
-            self.assertEqual(db.execute("PRAGMA integrity_check").fetchone()[0], "ok")
+            self.assert_whole(db)
             db.close()
         self.assertTrue(self.bough("verify").startswith("ok"))
         self.assertEqual(os.listdir(os.path.join(self.store, "run")), [])
