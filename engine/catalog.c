@@ -209,6 +209,13 @@ static int check_identity(struct bough__catalog *catalog)
     return BOUGH_OK;
 }
 
+static int open_lock(struct bough__catalog *catalog)
+{
+    int flags = (catalog->is_read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW;
+    int rc = bough__os_open(&catalog->lock_fd, catalog->lock_path, flags, 0);
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
 int bough__catalog_open(struct bough__catalog **out, const char *directory, uint32_t timeout_ms)
 {
     struct bough__catalog *catalog = NULL;
@@ -220,6 +227,10 @@ int bough__catalog_open(struct bough__catalog **out, const char *directory, uint
         rc = connect_to(catalog, directory);
     if (rc == BOUGH_OK)
         rc = check_identity(catalog);
+    if (rc == BOUGH_OK)
+        rc = open_lock(catalog);
+    if (rc == BOUGH_OK)
+        rc = bough__wal_check(catalog);
     if (rc == BOUGH_OK && !catalog->is_read_only)
         rc = bough__sql_run_text(catalog, "PRAGMA catalog.synchronous=FULL; PRAGMA catalog.journal_size_limit=1048576");
     if (rc == BOUGH_OK && !catalog->is_read_only)

@@ -1,5 +1,6 @@
 /* catalog_check.c - the whole catalog: SQLite's own check, every row's sum, what rows say about each other. */
 #include "catalog_sql.h"
+#include "catalog_wal.h"
 #include "error.h"
 
 #include <stdlib.h>
@@ -89,7 +90,11 @@ int bough__catalog_check(struct bough__catalog *catalog, finding_callback *findi
     int rc = bough__catalog_read_begin(catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = report_rows(catalog, "PRAGMA catalog.integrity_check", "ok", finding, context);
+    rc = bough__wal_check(catalog);
+    if (rc == BOUGH_CORRUPT)
+        rc = finding(context, BOUGH__CATALOG_FILE "-wal", bough_error_message());
+    if (rc == BOUGH_OK)
+        rc = report_rows(catalog, "PRAGMA catalog.integrity_check", "ok", finding, context);
     for (size_t i = 0; rc == BOUGH_OK && i < sizeof tables / sizeof tables[0]; i++)
         rc = check_rows(catalog, (enum table)i, tables[i], finding, context);
     for (size_t i = 0; rc == BOUGH_OK && i < sizeof relations / sizeof relations[0]; i++)

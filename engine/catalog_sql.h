@@ -48,9 +48,10 @@ struct bough__catalog {
     uint32_t timeout_ms;
     bool is_read_only;
     bool is_writing;
-    unsigned readers;  /* nested bough__catalog_read_begin */
-    int wal_frames;    /* in the WAL after this connection's last commit */
-    int checkpoint_at; /* frames */
+    unsigned readers;      /* nested bough__catalog_read_begin */
+    uint64_t transactions; /* that the catalog has seen, this one included */
+    int wal_frames;        /* in the WAL after this connection's last commit */
+    int checkpoint_at;     /* frames */
 };
 
 /* The code and message of what the connection met last. */

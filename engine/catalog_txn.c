@@ -47,14 +47,21 @@ int bough__catalog_begin(struct bough__catalog *catalog)
     if (rc == BOUGH_OK)
         rc = bough__sql_run(catalog, BOUGH__SQL_BEGIN_WRITE);
     catalog->is_writing = rc == BOUGH_OK;
-    if (rc != BOUGH_OK)
+    if (rc != BOUGH_OK) {
         unlock_queue(catalog);
+        return rc;
+    }
+    rc = bough__wal_check(catalog); /* nothing is written onto a state that has lost some */
+    if (rc != BOUGH_OK)
+        bough__catalog_rollback(catalog);
     return rc;
 }
 
 int bough__catalog_commit(struct bough__catalog *catalog)
 {
-    int rc = bough__wal_mark_commit(catalog, 1);
+    int rc = bough__wal_count_commit(catalog);
+    if (rc == BOUGH_OK)
+        rc = bough__wal_mark_commit(catalog, 1);
     if (rc == BOUGH_OK)
         rc = bough__sql_run(catalog, BOUGH__SQL_COMMIT);
     if (rc != BOUGH_OK) {
@@ -62,7 +69,7 @@ int bough__catalog_commit(struct bough__catalog *catalog)
         bough__catalog_rollback(catalog);
         return rc;
     }
-    (void)bough__wal_mark_commit(catalog, 0); /* left set, it costs the next opener a sync */
+    (void)bough__wal_note_commit(catalog); /* left as it is, the mark costs the next opener a sync */
     catalog->is_writing = false;
     unlock_queue(catalog);
     bough__wal_checkpoint(catalog);

@@ -1,10 +1,19 @@
-/* catalog_wal.c - care for the catalog's WAL: killed writers, failed syncs, its size. */
+/* catalog_wal.c - care for the catalog's WAL: killed writers, failed syncs, lost transactions, its size.
+ *
+ * Lost transactions. SQLite takes a WAL whose frames fail their checksums for one that a crash cut off, and goes on
+ * with the state before them. So every transaction raises a number in the catalog, and when it is durable the number is
+ * written into catalog.lock, under that lock. This is never synced: it says what was acknowledged, so a loss of power
+ * may take it back, and never leaves one that is ahead of the catalog. A catalog behind it is damaged.
+ */
 #include "catalog_wal.h"
 
+#include "codec.h"
 #include "error.h"
 #include "os.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +21,10 @@
 #define WAL_LIMIT_FRAMES (BOUGH__WAL_LIMIT_BYTES / WAL_FRAME_BYTES)
 /* Where readers keep a full WAL from starting over, it is checkpointed again only after so many frames more. */
 #define WAL_RETRY_FRAMES 64
+
+#define COUNT_KEY "transactions"
+/* catalog.lock: a commit is on its way (1 byte), zeros, transactions that were acknowledged (8), their XXH3 (8) */
+#define LOCK_BYTES 24
 
 int bough__wal_note_size(void *context, sqlite3 *db, const char *schema, int frames)
 {
@@ -27,6 +40,54 @@ int bough__wal_note_size(void *context, sqlite3 *db, const char *schema, int fra
 int bough__wal_mark_commit(struct bough__catalog *catalog, uint8_t is_under_way)
 {
     return bough__os_write(catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
+}
+
+int bough__wal_note_commit(struct bough__catalog *catalog)
+{
+    uint8_t bytes[LOCK_BYTES] = {0};
+    bough__put64(bytes + 8, catalog->transactions);
+    bough__put64(bytes + 16, bough__xxh(bytes + 8, 8, 0));
+    return bough__os_write(catalog->lock_fd, bytes, sizeof bytes, 0, catalog->lock_path);
+}
+
+/* 0: nobody can say. Bytes that fail their sum are not damage: all that is lost is a proof. */
+static int read_acknowledged(uint64_t *out, const struct bough__catalog *catalog)
+{
+    uint8_t bytes[LOCK_BYTES] = {0};
+    size_t len = 0;
+    *out = 0;
+    if (catalog->lock_fd < 0)
+        return BOUGH_OK;
+    int rc = bough__os_read_some(&len, catalog->lock_fd, bytes, sizeof bytes, 0, catalog->lock_path);
+    if (rc == BOUGH_OK && len == sizeof bytes && bough__get64(bytes + 16) == bough__xxh(bytes + 8, 8, 0))
+        *out = bough__get64(bytes + 8);
+    return rc;
+}
+
+int bough__wal_check(struct bough__catalog *catalog)
+{
+    uint64_t acknowledged = 0;
+    char *text = NULL;
+    int rc = read_acknowledged(&acknowledged, catalog); /* before the row: writers go on meanwhile */
+    if (rc == BOUGH_OK)
+        rc = bough__catalog_setting_get(&text, catalog, COUNT_KEY);
+    if (rc != BOUGH_OK)
+        return rc;
+    catalog->transactions = text ? strtoull(text, NULL, 10) : 0;
+    free(text);
+    if (catalog->transactions >= acknowledged)
+        return BOUGH_OK;
+    return bough__fail(BOUGH_CORRUPT,
+                       "%s-wal has lost transactions: %" PRIu64 " were committed, %" PRIu64 " are left. Emptying %s "
+                       "accepts the older state",
+                       catalog->path, acknowledged, catalog->transactions, catalog->lock_path);
+}
+
+int bough__wal_count_commit(struct bough__catalog *catalog)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, ++catalog->transactions);
+    return bough__catalog_setting_put(catalog, COUNT_KEY, text);
 }
 
 static int sync_wal(struct bough__catalog *catalog)
@@ -48,11 +109,9 @@ int bough__wal_settle_killed_writer(struct bough__catalog *catalog)
 {
     uint8_t is_under_way = 0;
     size_t len = 0;
-    int rc = bough__os_open(&catalog->lock_fd, catalog->lock_path, O_RDWR | O_NOFOLLOW, 0);
-    if (rc == BOUGH_NOT_FOUND)
+    if (catalog->lock_fd < 0)
         return BOUGH_OK;
-    if (rc == BOUGH_OK)
-        rc = bough__os_read_some(&len, catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
+    int rc = bough__os_read_some(&len, catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
     if (rc != BOUGH_OK || len == 0 || !is_under_way)
         return rc;
     rc = bough__os_lock(catalog->lock_fd, 0, BOUGH__EXCLUSIVE, catalog->lock_path);

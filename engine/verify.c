@@ -403,9 +403,9 @@ static int check_branches(struct verify *verify)
 
 /* ---- lost rows ------------------------------------------------------------------------------------------------- */
 
-/* A catalog that lost its newest transactions looks sound: SQLite takes a damaged WAL for one that a crash cut off.
- * But a layer's number is on the disk before its file is, so a file with a number still to come gives it away. The
- * files are listed first: numbers are handed out meanwhile. */
+/* A catalog that lost its newest transactions and the count of them looks sound: SQLite takes a damaged WAL for one
+ * that a crash cut off. But a layer's number is on the disk before its file is, so a file with a number still to come
+ * gives it away. The files are listed first: numbers are handed out meanwhile. */
 static int check_numbers(struct verify *verify)
 {
     char *path = bough__format("%s/layers", verify->store->space->directory);

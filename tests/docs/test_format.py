@@ -310,6 +310,13 @@ class Format(unittest.TestCase):
         for branch, layer in self.catalog.execute("SELECT id, layer FROM branches"):
             self.assertEqual(branch, layer)
 
+    def test_catalog_lock(self):
+        lock = self.store.file("catalog.lock")
+        self.assertEqual((len(lock), lock[0]), (24, 0))
+        self.assertEqual(xxh3(lock[8:16]), u64(lock, 16))
+        value, = self.catalog.execute("SELECT value FROM settings WHERE key = 'transactions'").fetchone()
+        self.assertEqual(u64(lock, 8), int(value))
+
     def test_reader_finds_damage(self):
         """The checks above would not be worth much if they could not fail."""
         name = self.catalog.execute("SELECT layer FROM branches WHERE name = 'small'").fetchone()[0]

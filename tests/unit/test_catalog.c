@@ -468,6 +468,127 @@ TEST(killed_writer)
     bough__catalog_close(catalog);
 }
 
+/* ---- what the WAL must hold ---- */
+
+static void tag_once(struct bough__catalog *catalog, const char *name)
+{
+    struct bough__tag_row tag = {strdup(name), {7}, 12};
+    ASSERT_OK(bough__catalog_begin(catalog));
+    ASSERT_OK(bough__catalog_tag_insert(catalog, &tag));
+    ASSERT_OK(bough__catalog_commit(catalog));
+    bough__tag_row_clear(&tag);
+}
+
+static bool has_tag(const char *name)
+{
+    struct bough__catalog *catalog = NULL;
+    struct bough__tag_row tag = {0};
+    ASSERT_OK(bough__catalog_open(&catalog, harness_directory(), 0));
+    int rc = bough__catalog_tag_by_name(&tag, catalog, name);
+    ck_assert(rc == BOUGH_OK || rc == BOUGH_NOT_FOUND);
+    bough__tag_row_clear(&tag);
+    bough__catalog_close(catalog);
+    return rc == BOUGH_OK;
+}
+
+struct file_copy {
+    const char *name;
+    uint8_t *bytes;
+    size_t len;
+};
+
+static struct file_copy keep(const char *name)
+{
+    struct file_copy copy = {.name = name};
+    copy.bytes = harness_read_file(harness_path(name), &copy.len);
+    return copy;
+}
+
+static void put_back(const struct file_copy *copy)
+{
+    harness_write_file(harness_path(copy->name), copy->bytes, copy->len);
+}
+
+TEST(an_older_state_is_damage)
+{
+    struct bough__catalog *catalog = make_filled();
+    bough__catalog_close(catalog);
+    struct file_copy wal = keep("catalog.db-wal"), lock = keep("catalog.lock");
+    ASSERT_OK(bough__catalog_open(&catalog, harness_directory(), 0));
+    tag_once(catalog, "late");
+    bough__catalog_close(catalog);
+    struct file_copy new_wal = keep("catalog.db-wal"), new_lock = keep("catalog.lock");
+    put_back(&wal);
+    ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_open(&catalog, harness_directory(), 0));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "catalog.db-wal"));
+    /* With what belongs to it the older state is a sound one, until it is told what there was. */
+    put_back(&lock);
+    ASSERT_OK(bough__catalog_open(&catalog, harness_directory(), 0));
+    put_back(&new_lock);
+    ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_begin(catalog));
+    ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_begin(catalog));
+    bough__catalog_close(catalog);
+    put_back(&new_wal);
+    ck_assert(has_tag("late"));
+    free(wal.bytes);
+    free(lock.bytes);
+    free(new_wal.bytes);
+    free(new_lock.bytes);
+}
+
+TEST(a_newer_state_is_none)
+{
+    struct bough__catalog *catalog = make_filled();
+    struct file_copy lock = keep("catalog.lock");
+    tag_once(catalog, "late");
+    bough__catalog_close(catalog);
+    /* A writer was killed before it could tell, the page cache was lost, or a byte of what it told has rotted. */
+    put_back(&lock);
+    ck_assert(has_tag("late"));
+    for (size_t i = 1; i < lock.len; i++) {
+        lock.bytes[i] ^= 0x10;
+        put_back(&lock);
+        ck_assert(has_tag("late"));
+        lock.bytes[i] ^= 0x10;
+    }
+    harness_write_file(harness_path("catalog.lock"), "", 0);
+    ck_assert(has_tag("late"));
+    ck_assert_int_eq(unlink(harness_path("catalog.lock")), 0);
+    ck_assert(has_tag("late"));
+    ASSERT_OK(bough__catalog_open(&catalog, harness_directory(), 0));
+    tag_once(catalog, "later");
+    bough__catalog_close(catalog);
+    ck_assert(has_tag("later"));
+    /* As an older version of the program leaves it, which does not count. */
+    raw("DELETE FROM settings WHERE key = 'transactions'");
+    ck_assert_int_eq(unlink(harness_path("catalog.lock")), 0);
+    ASSERT_OK(bough__catalog_open(&catalog, harness_directory(), 0));
+    tag_once(catalog, "latest");
+    bough__catalog_close(catalog);
+    ck_assert(has_tag("latest"));
+    free(lock.bytes);
+}
+
+TEST(several_writers_in_turn)
+{
+    struct bough__catalog *catalogs[3] = {make_filled()};
+    char name[16];
+    ASSERT_OK(bough__catalog_open(&catalogs[1], harness_directory(), 1000));
+    ASSERT_OK(bough__catalog_open(&catalogs[2], harness_directory(), 1000));
+    for (unsigned i = 0; i < 60; i++) {
+        snprintf(name, sizeof name, "t%u", i);
+        tag_once(catalogs[i % 3], name);
+        ck_assert(has_tag(name));
+    }
+    ASSERT_OK(bough__catalog_begin(catalogs[0])); /* what is rolled back does not count */
+    bough__catalog_rollback(catalogs[0]);
+    tag_once(catalogs[1], "last");
+    ck_assert(has_tag("last"));
+    for (unsigned i = 0; i < 3; i++)
+        bough__catalog_close(catalogs[i]);
+    ck_assert(has_tag("last"));
+}
+
 /* ---- the file ---- */
 
 TEST(files_and_settings_of_the_database)
@@ -909,6 +1030,9 @@ int main(void)
                                                 CASE(writers_queue_and_readers_do_not),
                                                 CASE(foreign_writer),
                                                 CASE(killed_writer),
+                                                CASE(an_older_state_is_damage),
+                                                CASE(a_newer_state_is_none),
+                                                CASE(several_writers_in_turn),
                                                 CASE(files_and_settings_of_the_database),
                                                 CASE(the_wal_stays_small_and_is_checkpointed),
                                                 CASE(a_fork_writes_four_pages),
