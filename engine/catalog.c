@@ -79,12 +79,9 @@ static int attach(struct bough__catalog *catalog, const char *parameters)
 {
     sqlite3_stmt *statement = NULL;
     char *uri = bough__uri(catalog->path, parameters);
-    int code = !uri ? SQLITE_NOMEM : sqlite3_prepare_v2(catalog->db, "ATTACH ?1 AS catalog", -1, &statement, NULL);
-    if (code == SQLITE_OK)
-        code = bough__bind_text(statement, 1, uri);
-    if (code == SQLITE_OK)
-        code = sqlite3_step(statement);
-    int rc = code == SQLITE_DONE ? BOUGH_OK : uri ? bough__sql_fail(catalog, code) : BOUGH_NOMEM;
+    int rc = uri ? bough__sql_prepare(&statement, catalog, "ATTACH ?1 AS catalog") : BOUGH_NOMEM;
+    if (rc == BOUGH_OK)
+        rc = bough__sql_finish(catalog, statement, bough__bind_text(statement, 1, uri));
     sqlite3_finalize(statement);
     free(uri);
     return rc;
@@ -186,8 +183,9 @@ static int read_pragma(int64_t *out, struct bough__catalog *catalog, const char 
 {
     sqlite3_stmt *statement = NULL;
     bool has_row = false;
-    int code = sqlite3_prepare_v2(catalog->db, sql, -1, &statement, NULL);
-    int rc = code == SQLITE_OK ? bough__sql_step(&has_row, catalog, statement) : bough__sql_fail(catalog, code);
+    int rc = bough__sql_prepare(&statement, catalog, sql);
+    if (rc == BOUGH_OK)
+        rc = bough__sql_step(&has_row, catalog, statement);
     *out = has_row ? sqlite3_column_int64(statement, 0) : 0;
     sqlite3_finalize(statement);
     return rc;

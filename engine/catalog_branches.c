@@ -85,10 +85,9 @@ static int scan_branches(struct bough__catalog *catalog, const char *sql, int64_
 {
     sqlite3_stmt *statement = NULL;
     bool has_row = true;
-    int code = sqlite3_prepare_v2(catalog->db, sql, -1, &statement, NULL);
-    if (code == SQLITE_OK && sqlite3_bind_parameter_count(statement) > 0)
-        code = sqlite3_bind_int64(statement, 1, id);
-    int rc = code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
+    int rc = bough__sql_prepare(&statement, catalog, sql);
+    if (rc == BOUGH_OK && sqlite3_bind_parameter_count(statement) > 0)
+        sqlite3_bind_int64(statement, 1, id);
     while (rc == BOUGH_OK && (rc = bough__sql_step(&has_row, catalog, statement)) == BOUGH_OK && has_row) {
         struct bough__branch_row row;
         rc = bough__read_branch(&row, catalog, statement);

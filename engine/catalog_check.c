@@ -14,11 +14,12 @@ static int report_rows(struct bough__catalog *catalog, const char *sql, const ch
 {
     sqlite3_stmt *statement = NULL;
     bool has_row = true;
-    int code = sqlite3_prepare_v2(catalog->db, sql, -1, &statement, NULL);
-    int rc = code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
+    int rc = bough__sql_prepare(&statement, catalog, sql);
     while (rc == BOUGH_OK && (rc = bough__sql_step(&has_row, catalog, statement)) == BOUGH_OK && has_row) {
         const char *text = (const char *)sqlite3_column_text(statement, 0);
-        if (!expected || !text || strcmp(text, expected) != 0)
+        if (bough__sql_is_unreadable())
+            rc = bough__sql_fail(catalog, SQLITE_CORRUPT);
+        else if (!expected || !text || strcmp(text, expected) != 0)
             rc = finding(context, BOUGH__CATALOG_FILE, text ? text : "damaged");
     }
     sqlite3_finalize(statement);
@@ -54,8 +55,7 @@ static int check_rows(struct bough__catalog *catalog, enum table table, const ch
 {
     sqlite3_stmt *statement = NULL;
     bool has_row = true;
-    int code = sqlite3_prepare_v2(catalog->db, sql, -1, &statement, NULL);
-    int rc = code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
+    int rc = bough__sql_prepare(&statement, catalog, sql);
     while (rc == BOUGH_OK && (rc = bough__sql_step(&has_row, catalog, statement)) == BOUGH_OK && has_row) {
         rc = read_any(catalog, statement, table);
         if (rc == BOUGH_CORRUPT)

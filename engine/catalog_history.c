@@ -184,9 +184,8 @@ int bough__catalog_commits(struct bough__catalog *catalog, bough__commit_callbac
 {
     sqlite3_stmt *statement = NULL;
     bool has_row = true;
-    int code = sqlite3_prepare_v2(catalog->db, "SELECT " BOUGH__COMMIT_COLUMNS " FROM catalog.commits ORDER BY rowid",
-                                  -1, &statement, NULL);
-    int rc = code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
+    int rc =
+        bough__sql_prepare(&statement, catalog, "SELECT " BOUGH__COMMIT_COLUMNS " FROM catalog.commits ORDER BY rowid");
     while (rc == BOUGH_OK && (rc = bough__sql_step(&has_row, catalog, statement)) == BOUGH_OK && has_row) {
         struct bough__commit_row row;
         rc = bough__read_commit(&row, catalog, statement);
@@ -237,9 +236,7 @@ int bough__catalog_tags(struct bough__catalog *catalog, bough__tag_callback *cal
 {
     sqlite3_stmt *statement = NULL;
     bool has_row = true;
-    int code = sqlite3_prepare_v2(catalog->db, "SELECT " BOUGH__TAG_COLUMNS " FROM catalog.tags ORDER BY name", -1,
-                                  &statement, NULL);
-    int rc = code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
+    int rc = bough__sql_prepare(&statement, catalog, "SELECT " BOUGH__TAG_COLUMNS " FROM catalog.tags ORDER BY name");
     while (rc == BOUGH_OK && (rc = bough__sql_step(&has_row, catalog, statement)) == BOUGH_OK && has_row) {
         struct bough__tag_row row;
         rc = bough__read_tag(&row, catalog, statement);

@@ -38,6 +38,13 @@ static const char *const statement_sql[BOUGH__SQL_STATEMENT_COUNT] = {
     [BOUGH__SQL_SETTING_DELETE] = "DELETE FROM catalog.settings WHERE key = ?1",
 };
 
+/* SQLite calls a file damaged that cannot be read. What the system said stands in errno, which is cleared before each
+ * call of SQLite that may read. */
+bool bough__sql_is_unreadable(void)
+{
+    return errno == EIO || errno == ENXIO || errno == ERANGE;
+}
+
 static int code_of_sqlite(sqlite3 *db, int sqlite_code)
 {
     switch (sqlite_code & 0xff) {
@@ -46,6 +53,7 @@ static int code_of_sqlite(sqlite3 *db, int sqlite_code)
     case SQLITE_PROTOCOL:
         return BOUGH_BUSY;
     case SQLITE_CORRUPT:
+        return bough__sql_is_unreadable() ? BOUGH_IO : BOUGH_CORRUPT;
     case SQLITE_NOTADB:
     case SQLITE_FORMAT:
     case SQLITE_ERROR: /* our statements are right, so a table or column that they name is missing */
@@ -64,8 +72,6 @@ static int code_of_sqlite(sqlite3 *db, int sqlite_code)
         int error = db ? sqlite3_system_errno(db) : 0;
         if (sqlite_code == SQLITE_IOERR_NOMEM)
             return BOUGH_NOMEM;
-        if (sqlite_code == SQLITE_IOERR_CORRUPTFS)
-            return BOUGH_CORRUPT;
         return error == ENOSPC || error == EDQUOT || error == EFBIG ? BOUGH_FULL : BOUGH_IO;
     }
     default:
@@ -78,13 +84,17 @@ int bough__sql_fail(const struct bough__catalog *catalog, int sqlite_code)
     int extended = catalog->db ? sqlite3_extended_errcode(catalog->db) : sqlite_code;
     if ((extended & 0xff) != (sqlite_code & 0xff))
         extended = sqlite_code;
-    return bough__fail(code_of_sqlite(catalog->db, extended), "%s: %s", catalog->path,
-                       catalog->db ? sqlite3_errmsg(catalog->db) : sqlite3_errstr(sqlite_code));
+    int code = code_of_sqlite(catalog->db, extended);
+    const char *text = catalog->db ? sqlite3_errmsg(catalog->db) : sqlite3_errstr(sqlite_code);
+    if (code == BOUGH_IO && (sqlite_code & 0xff) == SQLITE_CORRUPT)
+        text = "cannot be read: input/output error";
+    return bough__fail(code, "%s: %s", catalog->path, text);
 }
 
 int bough__sql_use(sqlite3_stmt **out, struct bough__catalog *catalog, enum bough__statement which)
 {
     if (!catalog->statements[which]) {
+        errno = 0;
         int code = sqlite3_prepare_v3(catalog->db, statement_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
                                       &catalog->statements[which], NULL);
         if (code != SQLITE_OK)
@@ -92,6 +102,13 @@ int bough__sql_use(sqlite3_stmt **out, struct bough__catalog *catalog, enum boug
     }
     *out = catalog->statements[which];
     return BOUGH_OK;
+}
+
+int bough__sql_prepare(sqlite3_stmt **out, const struct bough__catalog *catalog, const char *sql)
+{
+    errno = 0;
+    int code = sqlite3_prepare_v2(catalog->db, sql, -1, out, NULL);
+    return code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
 }
 
 void bough__sql_reset(sqlite3_stmt *statement)
@@ -104,6 +121,7 @@ void bough__sql_reset(sqlite3_stmt *statement)
 
 int bough__sql_step(bool *out_row, const struct bough__catalog *catalog, sqlite3_stmt *statement)
 {
+    errno = 0;
     int code = sqlite3_step(statement);
     *out_row = code == SQLITE_ROW;
     return code == SQLITE_ROW || code == SQLITE_DONE ? BOUGH_OK : bough__sql_fail(catalog, code);
@@ -128,6 +146,7 @@ int bough__sql_run(struct bough__catalog *catalog, enum bough__statement which)
 
 int bough__sql_run_text(struct bough__catalog *catalog, const char *sql)
 {
+    errno = 0;
     int code = sqlite3_exec(catalog->db, sql, NULL, NULL, NULL);
     return code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
 }

@@ -56,6 +56,10 @@ struct bough__catalog {
 
 /* The code and message of what the connection met last. */
 int bough__sql_fail(const struct bough__catalog *catalog, int sqlite_code);
+/* True when a file could not be read in the call of SQLite just made. */
+bool bough__sql_is_unreadable(void);
+/* A statement of the caller's own, for one use. */
+int bough__sql_prepare(sqlite3_stmt **out, const struct bough__catalog *catalog, const char *sql);
 /* A statement, prepared at its first use; bough__sql_reset makes it ready for the next. */
 int bough__sql_use(sqlite3_stmt **out, struct bough__catalog *catalog, enum bough__statement which);
 void bough__sql_reset(sqlite3_stmt *statement);

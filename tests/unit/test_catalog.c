@@ -1,10 +1,13 @@
 /* test_catalog.c - the catalog: rows, transactions, damage, and what it costs. */
+#include "faultos.h"
 #include "harness.h"
+#include "sqlite_bridge.h"
 
 #include "bough.h"
 #include "catalog.h"
 #include "os.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -918,6 +921,34 @@ TEST(damaged_file)
     free(bytes);
 }
 
+/* What cannot be read is no damage: each read fails once, of SQLite's too. */
+TEST(unreadable)
+{
+    sqlite_bridge_install();
+    faultos_install();
+    struct bough__catalog *catalog = make_filled();
+    bough__catalog_close(catalog);
+    int healthy = check(), rc = BOUGH_OK, failures = 0;
+    raw("PRAGMA wal_checkpoint(TRUNCATE)");
+    for (uint64_t nth = 1; nth == 1 || rc != BOUGH_OK; nth++) {
+        int findings = 0;
+        faultos_fail(FAULTOS_READ, nth, EIO, false);
+        rc = bough__catalog_open(&catalog, harness_directory(), 0);
+        if (rc == BOUGH_OK) {
+            rc = bough__catalog_check(catalog, count_finding, &findings);
+            bough__catalog_close(catalog);
+        }
+        failures += rc != BOUGH_OK;
+        ck_assert_msg(rc == BOUGH_OK || rc == BOUGH_IO, "read %d: %s", (int)nth, bough_error_message());
+        ck_assert_msg(rc != BOUGH_OK || findings == healthy, "read %d: %d findings", (int)nth, findings);
+        if (rc == BOUGH_OK && faultos_was_hit())
+            rc = BOUGH_IO; /* it did without that read */
+        faultos_clear();
+    }
+    ck_assert_int_gt(failures, 10);
+    ck_assert_int_eq(check(), healthy);
+}
+
 TEST(newer_and_foreign)
 {
     struct bough__catalog *catalog = make_filled();
@@ -1042,6 +1073,7 @@ int main(void)
                                                 CASE(every_altered_column_is_found),
                                                 CASE(check_finds_broken_relations),
                                                 CASE(damaged_file),
+                                                CASE(unreadable),
                                                 CASE(newer_and_foreign),
                                                 CASE(symlinks),
                                                 CASE(read_only_with_what_is_in_the_wal),
