@@ -43,7 +43,7 @@ static int merge(struct bough__fold_page **out, size_t *out_count, uint64_t *out
         } else {
             if (versions[i].block < txn_keep) /* else the transaction cut it off */
                 pages[n++] = (struct bough__fold_page){versions[i].block, versions[i].frame, versions[i].txn,
-                                                       versions[i].sum};
+                                                       versions[i].sum, NULL};
             i++;
         }
     }
@@ -314,7 +314,7 @@ static int copy_frames(struct bough__fold_page *pages, size_t *out_count, uint64
         return bough__fail_memory();
     *out_count = 0;
     for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
-        struct bough__fold_page copy = {versions[i].block, versions[i].frame, versions[i].txn, versions[i].sum};
+        struct bough__fold_page copy = {versions[i].block, versions[i].frame, versions[i].txn, versions[i].sum, NULL};
         if (copy.birth > durable && copy.frame != BOUGH__NO_FRAME) {
             rc = bough__frame_read(layer->space, layer->number, copy.frame, copy.block, copy.sum, page,
                                    layer->block_size, false);

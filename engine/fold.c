@@ -7,6 +7,7 @@
 #include "os.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Enough to share inner nodes between changes, little enough to forget about. */
 #define BATCH 4096
@@ -43,13 +44,19 @@ static int hash_page(struct bough__entry *out, struct bough__space *space, uint3
     *out = (struct bough__entry){0};
     if (page->frame == BOUGH__NO_FRAME)
         return BOUGH_OK;
+    struct bough__entry entry = {.layer = number, .frame = page->frame, .birth = page->birth, .sum = page->sum};
+    uint32_t length = bough__block_length(page->block, size_bytes, block_size);
+    if (page->digest != NULL && length == block_size) {
+        memcpy(entry.digest, page->digest, BOUGH__DIGEST_SIZE);
+        *out = entry;
+        return BOUGH_OK;
+    }
     int rc = bough__frame_read(space, number, page->frame, page->block, page->sum, buffer, block_size, true);
     if (rc != BOUGH_OK)
         return rc;
-    uint32_t length = bough__block_length(page->block, size_bytes, block_size);
     if (bough__is_zero(buffer, length))
         return BOUGH_OK; /* zeros have one encoding, also in a short last page */
-    *out = (struct bough__entry){.layer = number, .frame = page->frame, .birth = page->birth, .sum = page->sum};
+    *out = entry;
     return bough__sha256(out->digest, buffer, length);
 }
 

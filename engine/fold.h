@@ -8,6 +8,7 @@
 /* A page to fold in; frame BOUGH__NO_FRAME (log.h): zeros. */
 struct bough__fold_page {
     uint64_t block, frame, birth, sum;
+    const uint8_t *digest; /* of the whole page, where it is known; NULL: the page is read and hashed */
 };
 
 /* Builds the tree that has `pages` (ascending by block, none twice; others are below keep_blocks as in `old`, see

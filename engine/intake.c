@@ -10,7 +10,6 @@
 #include "os.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,17 +114,6 @@ static void *read_ahead(void *context)
     return NULL;
 }
 
-/* Signals are for the threads of the program; Ctrl-C must not end up here. */
-static bool start_thread(struct bough__intake *intake)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool started = pthread_create(&intake->thread, NULL, read_ahead, intake) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return started;
-}
-
 int bough__intake_begin(struct bough__intake **out, struct bough__source *source, uint32_t block_size)
 {
     struct bough__intake *intake = bough__alloc(sizeof *intake);
@@ -146,7 +134,7 @@ int bough__intake_begin(struct bough__intake **out, struct bough__source *source
             return BOUGH_NOMEM;
         }
     }
-    intake->has_thread = ring > 1 && start_thread(intake);
+    intake->has_thread = ring > 1 && bough__os_start_thread(&intake->thread, read_ahead, intake);
     *out = intake;
     return BOUGH_OK;
 }

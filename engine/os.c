@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,11 @@ static int system_lstat(const char *path, struct stat *out)
     return lstat(path, out);
 }
 
+static int system_start_writeback(int fd, off_t offset, off_t len)
+{
+    return sync_file_range(fd, offset, len, SYNC_FILE_RANGE_WRITE);
+}
+
 struct bough__os_calls bough__os = {
     .open = system_open,
     .close = close,
@@ -71,6 +77,7 @@ struct bough__os_calls bough__os = {
     .munmap = munmap,
     .lock = system_lock,
     .lseek = lseek,
+    .start_writeback = system_start_writeback,
     .malloc = malloc,
     .realloc = realloc,
 };
@@ -256,6 +263,16 @@ int bough__os_random(void *buffer, size_t len_bytes)
         done += (size_t)count;
     }
     return BOUGH_OK;
+}
+
+bool bough__os_start_thread(pthread_t *out, void *(*run)(void *context), void *context)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool is_started = pthread_create(out, NULL, run, context) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return is_started;
 }
 
 int64_t bough__os_now_ms(void)

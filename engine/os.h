@@ -6,6 +6,7 @@
 #ifndef BOUGH_ENGINE_OS_H
 #define BOUGH_ENGINE_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,7 @@ struct bough__os_calls {
     int (*munmap)(void *address, size_t len_bytes);
     int (*lock)(int fd, int command, struct flock *lock); /* fcntl(F_OFD_SETLK, F_OFD_GETLK) */
     off_t (*lseek)(int fd, off_t offset, int whence);
+    int (*start_writeback)(int fd, off_t offset, off_t len_bytes); /* sync_file_range, without waiting */
     void *(*malloc)(size_t len_bytes);
     void *(*realloc)(void *old, size_t len_bytes);
 };
@@ -66,6 +68,9 @@ int bough__os_lock(int fd, uint64_t byte, enum bough__lock_kind kind, const char
 int bough__os_lock_wait(int fd, uint64_t byte, enum bough__lock_kind kind, uint32_t timeout_ms, const char *path);
 /* True when some other descriptor holds a lock that conflicts with an exclusive one. */
 bool bough__os_is_locked(int fd, uint64_t byte);
+
+/* Starts a thread that takes no signals: they are for the threads of the program. False: there is none to be had. */
+bool bough__os_start_thread(pthread_t *out, void *(*run)(void *context), void *context);
 
 /* This boot of the machine, as 16 bytes; all zero when the system does not say. */
 void bough__os_boot_id(uint8_t out[16]);

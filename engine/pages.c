@@ -21,14 +21,15 @@ struct bough__page_slot *bough__page_table_find(const struct bough__page_table *
     return NULL;
 }
 
-void bough__page_table_put(struct bough__page_table *pages, uint64_t block, uint64_t frame, uint64_t sum)
+void bough__page_table_put(struct bough__page_table *pages, uint64_t block, uint64_t frame, uint64_t sum,
+                           uint32_t hashed)
 {
     size_t i = start_of(pages, block);
     while (pages->slots[i].is_used && pages->slots[i].block != block)
         i = (i + 1) & (pages->capacity - 1);
     if (!pages->slots[i].is_used)
         pages->count++;
-    pages->slots[i] = (struct bough__page_slot){block, frame, sum, true};
+    pages->slots[i] = (struct bough__page_slot){block, frame, sum, hashed, true};
 }
 
 /* Copies the blocks below first into a new table. */
@@ -37,9 +38,11 @@ static int rebuild(struct bough__page_table *pages, size_t capacity, uint64_t fi
     struct bough__page_table next = {.slots = bough__alloc(capacity * sizeof *next.slots), .capacity = capacity};
     if (next.slots == NULL)
         return bough__fail_memory();
-    for (size_t i = 0; i < pages->capacity; i++)
-        if (pages->slots[i].is_used && pages->slots[i].block < first)
-            bough__page_table_put(&next, pages->slots[i].block, pages->slots[i].frame, pages->slots[i].sum);
+    for (size_t i = 0; i < pages->capacity; i++) {
+        const struct bough__page_slot *slot = &pages->slots[i];
+        if (slot->is_used && slot->block < first)
+            bough__page_table_put(&next, slot->block, slot->frame, slot->sum, slot->hashed);
+    }
     free(pages->slots);
     *pages = next;
     return BOUGH_OK;

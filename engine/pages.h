@@ -8,6 +8,7 @@
 
 struct bough__page_slot {
     uint64_t block, frame, sum;
+    uint32_t hashed; /* number of its digest in the transaction's hasher, counted from 1; 0: it has none */
     bool is_used;
 };
 
@@ -22,7 +23,8 @@ struct bough__page_slot *bough__page_table_find(const struct bough__page_table *
 /* Room for one more put that cannot fail. */
 int bough__page_table_reserve(struct bough__page_table *pages);
 /* Adds or replaces; room was reserved. */
-void bough__page_table_put(struct bough__page_table *pages, uint64_t block, uint64_t frame, uint64_t sum);
+void bough__page_table_put(struct bough__page_table *pages, uint64_t block, uint64_t frame, uint64_t sum,
+                           uint32_t hashed);
 /* Forgets every block at or beyond first. */
 int bough__page_table_cut(struct bough__page_table *pages, uint64_t first);
 void bough__page_table_release(struct bough__page_table *pages);

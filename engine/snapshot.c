@@ -188,7 +188,8 @@ static int collect_pages(struct bough__fold_page **out, size_t *out_count, uint6
     if (pages == NULL)
         rc = bough__fail_memory();
     for (size_t i = 0; rc == BOUGH_OK && i < *out_count; i++)
-        pages[i] = (struct bough__fold_page){versions[i].block, versions[i].frame, versions[i].txn, versions[i].sum};
+        pages[i] = (struct bough__fold_page){versions[i].block, versions[i].frame, versions[i].txn,
+                                             versions[i].sum, NULL};
     free(versions);
     *out = pages;
     return rc;

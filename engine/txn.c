@@ -11,8 +11,9 @@
  *   4. the overlay takes the entries (room was reserved before 2, so this cannot fail) and the state is published.
  *
  * A transaction of more than 8 MiB, or one that cuts off as much, is committed by a checkpoint instead: its pages are
- * hashed and folded right away, and the header is the commit point. So the log's records and the pages that a later
- * fork has to hash stay bounded whatever a transaction did.
+ * folded right away, and the header is the commit point. So the log's records and the pages that a later fork has to
+ * hash stay bounded whatever a transaction did. What would make such a commit long begins before it: from half that
+ * size on a transaction has its pages hashed (hasher.h) and tells the system to write them while it goes on.
  *
  * After a failed fdatasync nobody knows what is on the disk. The record is overwritten before the error returns, the
  * layer is marked poisoned, and the next writer first writes everything that is not known durable elsewhere (heal).
@@ -21,6 +22,7 @@
  */
 #include "error.h"
 #include "fold.h"
+#include "hasher.h"
 #include "layer_state.h"
 #include "os.h"
 #include "pages.h"
@@ -50,6 +52,8 @@ struct bough__txn {
     bool has_file;
     /* Frames [buffer_first, buffer_first + buffer_count) are in the layer's write buffer and not in the file. */
     uint64_t buffer_first, buffer_count, buffer_capacity;
+    bool is_large;                 /* the disk is at work on it */
+    struct bough__hasher *hasher;  /* of a large one; NULL: none to be had */
 };
 
 /* ---- beginning and ending ---- */
@@ -71,6 +75,9 @@ static void reset(struct bough__txn *txn)
     struct bough__published state = {0};
     bough__shm_read(&state, &txn->layer->shm);
     bough__page_table_release(&txn->pages);
+    bough__hasher_end(txn->hasher);
+    txn->hasher = NULL;
+    txn->is_large = false;
     txn->size_bytes = state.size_bytes;
     txn->block_size = txn->layer->block_size;
     txn->keep_blocks = BOUGH__KEEP_ALL;
@@ -294,6 +301,30 @@ static void fill_ahead(struct bough__layer *layer, uint64_t offset, uint64_t len
     }
 }
 
+/* From here on a transaction is committed by a checkpoint. */
+static uint64_t bulk_pages(const struct bough__txn *txn)
+{
+    uint64_t limit = BOUGH__UNHASHED_LIMIT / txn->block_size;
+    uint64_t log_limit = BOUGH__LOG_LIMIT / 4 / BOUGH__LOG_ENTRY_SIZE;
+    return limit < log_limit ? limit : log_limit;
+}
+
+/* The pages of the buffer are in the file. */
+static void work_ahead(struct bough__txn *txn, uint64_t offset, uint64_t len)
+{
+    struct bough__layer *layer = txn->layer;
+    if (!txn->is_large && txn->pages.count > bulk_pages(txn) / 2) {
+        txn->is_large = true;
+        txn->hasher = bough__hasher_begin(BUFFER_SIZE, txn->block_size);
+        return; /* of this buffer's pages the numbers are not known */
+    }
+    if (txn->hasher != NULL)
+        bough__hasher_put(txn->hasher, &layer->write_buffer, (size_t)(len / txn->block_size));
+    /* What goes wrong there is told by the sync. */
+    if (txn->is_large)
+        (void)bough__os.start_writeback(layer->fd, (off_t)offset, (off_t)len);
+}
+
 static int write_out(struct bough__txn *txn)
 {
     struct bough__layer *layer = txn->layer;
@@ -305,6 +336,7 @@ static int write_out(struct bough__txn *txn)
     if (rc != BOUGH_OK)
         return rc;
     txn->buffer_count = 0;
+    work_ahead(txn, offset, len);
     if (end > layer->file_size) {
         uint64_t ahead = layer->file_size / 8;
         layer->file_size = end;
@@ -346,8 +378,15 @@ int bough__txn_read(struct bough__txn *txn, uint64_t block, void *out_page, bool
                              txn->block_size, use_mapping);
 }
 
+/* The number that the hasher will know the buffer's next page by; 0: none. */
+static uint32_t next_hashed(const struct bough__txn *txn)
+{
+    uint64_t number = txn->hasher != NULL ? bough__hasher_count(txn->hasher) + txn->buffer_count + 1 : 0;
+    return number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
 /* A new frame, through the buffer. */
-static int append_page(struct bough__txn *txn, uint64_t *out_frame, const void *page)
+static int append_page(struct bough__txn *txn, uint64_t *out_frame, uint32_t *out_hashed, const void *page)
 {
     int rc = BOUGH_OK;
     uint64_t frame = txn->next_frame;
@@ -364,6 +403,7 @@ static int append_page(struct bough__txn *txn, uint64_t *out_frame, const void *
         txn->buffer_first = frame;
     }
     memcpy(txn->layer->write_buffer + txn->buffer_count * txn->block_size, page, txn->block_size);
+    *out_hashed = next_hashed(txn);
     txn->buffer_count++;
     if (!is_recycled)
         txn->next_frame++;
@@ -371,12 +411,13 @@ static int append_page(struct bough__txn *txn, uint64_t *out_frame, const void *
     return BOUGH_OK;
 }
 
-static int overwrite_page(struct bough__txn *txn, uint64_t frame, const void *page)
+static int overwrite_page(struct bough__txn *txn, uint64_t frame, uint32_t *hashed, const void *page)
 {
     if (in_buffer(txn, frame)) {
         memcpy(buffered(txn, frame), page, txn->block_size);
         return BOUGH_OK;
     }
+    *hashed = 0; /* the hasher has, or had, what stood there before */
     return bough__os_write(txn->layer->fd, page, txn->block_size, bough__frame_offset(frame, txn->block_size),
                            txn->layer->path);
 }
@@ -409,16 +450,19 @@ int bough__txn_write(struct bough__txn *txn, uint64_t block, const void *page)
     txn->is_dirty = true;
     const struct bough__page_slot *slot = bough__page_table_find(&txn->pages, block);
     uint64_t frame = slot != NULL ? slot->frame : BOUGH__NO_FRAME, sum = 0;
+    uint32_t hashed = slot != NULL ? slot->hashed : 0;
     if (bough__is_zero(page, txn->block_size)) {
         frame = BOUGH__NO_FRAME;
+        hashed = 0;
     } else {
-        rc = frame == BOUGH__NO_FRAME ? append_page(txn, &frame, page) : overwrite_page(txn, frame, page);
+        rc = frame == BOUGH__NO_FRAME ? append_page(txn, &frame, &hashed, page)
+                                      : overwrite_page(txn, frame, &hashed, page);
         if (rc != BOUGH_OK)
             return rc;
         sum = bough__page_sum(bough__xxh(page, txn->block_size, 0), layer->space->store_key, layer->number, frame,
                               block);
     }
-    bough__page_table_put(&txn->pages, block, frame, sum);
+    bough__page_table_put(&txn->pages, block, frame, sum, hashed);
     uint64_t end = (block + 1) * txn->block_size;
     if (txn->size_bytes < end)
         txn->size_bytes = end;
@@ -479,10 +523,7 @@ static uint64_t cut_blocks(const struct bough__txn *txn)
 
 static bool is_bulk(const struct bough__txn *txn)
 {
-    uint64_t limit = BOUGH__UNHASHED_LIMIT / txn->block_size;
-    uint64_t log_limit = BOUGH__LOG_LIMIT / 4 / BOUGH__LOG_ENTRY_SIZE;
-    if (limit > log_limit)
-        limit = log_limit;
+    uint64_t limit = bulk_pages(txn);
     return txn->pages.count > limit || cut_blocks(txn) > limit;
 }
 
@@ -492,16 +533,25 @@ static int by_block(const void *a, const void *b)
     return (x->block > y->block) - (x->block < y->block);
 }
 
+/* NULL: it has to be hashed. */
+static const uint8_t *digest_of(const struct bough__txn *txn, const struct bough__page_slot *slot)
+{
+    return slot->hashed != 0 ? bough__hasher_digest(txn->hasher, slot->hashed - 1) : NULL;
+}
+
 static int commit_by_checkpoint(struct bough__txn *txn, uint64_t number)
 {
     size_t count = 0;
     struct bough__fold_page *pages = bough__alloc((txn->pages.count + 1) * sizeof *pages);
     if (pages == NULL)
         return bough__fail_memory();
+    if (txn->hasher != NULL)
+        bough__hasher_finish(txn->hasher);
     for (size_t i = 0; i < txn->pages.capacity; i++) {
         const struct bough__page_slot *slot = &txn->pages.slots[i];
         if (slot->is_used)
-            pages[count++] = (struct bough__fold_page){slot->block, slot->frame, number, slot->sum};
+            pages[count++] = (struct bough__fold_page){slot->block, slot->frame, number, slot->sum,
+                                                       digest_of(txn, slot)};
     }
     qsort(pages, count, sizeof *pages, by_block);
     int rc = bough__layer_checkpoint(txn->layer, &(struct bough__checkpoint){.pages = pages,
