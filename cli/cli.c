@@ -268,3 +268,22 @@ bool cli_nearest_found(const struct cli_nearest *nearest)
 
     return nearest->best[0] && nearest->distance <= 2 && nearest->distance < length;
 }
+
+void cli_print_sealed(struct cli *cli, const bough_sealed *sealed)
+{
+    struct json json = {stdout, false};
+
+    if (!cli->json) {
+        if (cli->quiet)
+            puts(sealed->id);
+        return;
+    }
+    json_open(&json, '{');
+    json_put_string(&json, "branch", sealed->branch);
+    json_put_id(&json, "id", sealed->id);
+    json_put_id(&json, "root", sealed->root);
+    json_put_bool(&json, "changed", sealed->changed);
+    json_put_id(&json, "left", sealed->left);
+    json_close(&json, '}');
+    cli_json_end(&json);
+}

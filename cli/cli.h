@@ -109,6 +109,8 @@ bool cli_print_branches(struct cli *cli, const bough_branches *branches);
 void cli_json_branch(struct json *json, const bough_branch *branch); /* the members, without the brackets */
 /* The document of init, import and export. */
 void cli_json_transfer(const bough_transfer *transfer);
+/* The document of commit, reset and promote under --json, the new head under -q; else nothing. */
+void cli_print_sealed(struct cli *cli, const bough_sealed *sealed);
 /* Ends a document on stdout. */
 void cli_json_end(struct json *json);
 

@@ -1,28 +1,11 @@
 /* cmd_commit.c - bough commit: seals a branch's newest transaction. */
 #include "commands.h"
 
-static void print_json(const bough_sealed *sealed)
-{
-    struct json json = {stdout, false};
-
-    json_open(&json, '{');
-    json_put_string(&json, "branch", sealed->branch);
-    json_put_id(&json, "id", sealed->id);
-    json_put_id(&json, "root", sealed->root);
-    json_put_bool(&json, "changed", sealed->changed);
-    json_put_id(&json, "left", sealed->left);
-    json_close(&json, '}');
-    cli_json_end(&json);
-}
-
 static void print(struct cli *cli, const bough_sealed *sealed)
 {
     char id[OUT_TEXT_SIZE] = "";
 
-    if (cli->json)
-        print_json(sealed);
-    else if (cli->quiet)
-        puts(sealed->id);
+    cli_print_sealed(cli, sealed);
     out_short_id(id, sealed->id);
     if (sealed->changed)
         cli_say(cli, "branch %s: commit %s", sealed->branch, id);

@@ -39,7 +39,7 @@ int bough__branch_layer(struct bough__layer **out, struct bough_store *store, co
     if (rc == BOUGH_NOT_FOUND)
         rc = bough__fail(BOUGH_GONE, "branch %s was deleted", row->name);
     else if (rc == BOUGH_OK && now.layer != row->layer)
-        rc = bough__fail(BOUGH_BUSY, "branch %s was replaced meanwhile; try again", row->name);
+        rc = bough__fail(BOUGH_STALE, "branch %s was replaced meanwhile; try again", row->name);
     /* A commit may have come between the row and the opening, and its hold have gone with the last opener. From here on
      * we are one, so later commits raise the hold that we see. */
     if (rc == BOUGH_OK)
@@ -49,6 +49,37 @@ int bough__branch_layer(struct bough__layer **out, struct bough_store *store, co
         bough__layer_close(*out);
         *out = NULL;
     }
+    return rc;
+}
+
+int bough__branch_look(struct bough_store *store, int64_t branch_id, const struct bough__layer *layer)
+{
+    struct bough__branch_row row = {0};
+    int rc = bough__catalog_branch_by_id(&row, store->catalog, branch_id);
+    if (rc == BOUGH_NOT_FOUND)
+        rc = bough__fail(BOUGH_GONE, "the branch was deleted");
+    else if (rc == BOUGH_OK && row.layer != bough__layer_number(layer))
+        rc = bough__fail(BOUGH_STALE, "branch %s has taken another state meanwhile", row.name);
+    bough__branch_row_clear(&row);
+    return rc;
+}
+
+int bough__branch_follow(struct bough__layer **out, bool *out_protected, struct bough_store *store, int64_t branch_id,
+                         const struct bough__layer *layer)
+{
+    struct bough__branch_row row = {0};
+    int rc = BOUGH_STALE;
+    *out = NULL;
+    for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++) {
+        bough__branch_row_clear(&row);
+        rc = bough__catalog_branch_by_id(&row, store->catalog, branch_id);
+        if (rc == BOUGH_NOT_FOUND)
+            rc = bough__fail(BOUGH_GONE, "the branch was deleted");
+        else if (rc == BOUGH_OK && row.layer != bough__layer_number(layer))
+            rc = bough__branch_layer(out, store, &row);
+    }
+    *out_protected = rc == BOUGH_OK && row.is_protected;
+    bough__branch_row_clear(&row);
     return rc;
 }
 

@@ -3,6 +3,9 @@
  * Order, and what a crash after each step leaves: the layer's hold rises (shared memory alone), the snapshot is folded
  * into durable nodes (nodes that nothing refers to), one catalog transaction inserts the commit and moves the branch's
  * head (the commit is there). The branch's writer goes on meanwhile; nothing here waits for it.
+ *
+ * A seal is these steps, for whoever needs a branch committed: its last step is part of the caller's own transaction,
+ * so that a fork of a dirty branch, say, makes the commit and the fork or neither.
  */
 #include "store.h"
 
@@ -63,134 +66,126 @@ int bough__commit_record(struct bough__catalog *catalog, struct bough__commit_ro
 
 /* ---- sealing ---- */
 
-struct sealing {
-    struct bough_store *store;
-    struct bough__layer *layer;
-    struct bough__snapshot snapshot;
-    struct bough__tree tree; /* the snapshot, folded */
-    uint8_t root[BOUGH__DIGEST_SIZE];
-    uint64_t nodes;
-    const char *message;
-    bool automatic;
-};
-
-/* The commit that would follow `parent`, but for its id. */
-static int prepare_row(struct bough__commit_row *out, const struct sealing *sealing,
-                       const struct bough__commit_row *parent)
+/* The pages of the commit: what differs from the head that the row names. */
+static int count_from_head(struct bough__seal *seal, const struct bough__branch_row *row)
 {
-    memset(out, 0, sizeof *out);
-    out->tree = sealing->tree;
-    out->layer = bough__layer_number(sealing->layer);
-    out->txn = sealing->snapshot.txn;
-    out->automatic = sealing->automatic;
-    out->message = bough__strdup(sealing->message ? sealing->message : "");
-    out->parents = bough__alloc(BOUGH__DIGEST_SIZE);
-    if (!out->message || !out->parents)
-        return BOUGH_NOMEM;
-    out->parent_count = 1;
-    memcpy(out->parents[0], parent->id, BOUGH__DIGEST_SIZE);
-    return bough__tree_count_changes(&out->changed_pages, sealing->store->space, &parent->tree, &sealing->tree,
-                                     BOUGH__COUNT_LIMIT);
-}
-
-static int write_rows(bool *out_changed, const struct sealing *sealing, struct bough__branch_row *row,
-                      struct bough__commit_row *commit, bool is_equal)
-{
-    struct bough__catalog *catalog = sealing->store->catalog;
-    int rc = is_equal ? BOUGH_OK : bough__commit_record(catalog, commit);
-    if (rc != BOUGH_OK)
-        return rc;
-    if (!is_equal)
-        memcpy(row->head, commit->id, sizeof row->head);
-    row->head_txn = sealing->snapshot.txn;
-    row->node_bytes += sealing->nodes * BOUGH__NODE_SIZE;
-    rc = bough__catalog_branch_update(catalog, row);
-    *out_changed = !is_equal;
+    struct bough__commit_row head = {0};
+    int rc = bough__catalog_commit_by_id(&head, seal->store->catalog, row->head);
+    if (rc == BOUGH_OK)
+        rc = bough__tree_count_changes(&seal->changed_pages, seal->store->space, &head.tree, &seal->tree,
+                                       BOUGH__COUNT_LIMIT);
+    memcpy(seal->head, row->head, sizeof seal->head);
+    bough__commit_row_clear(&head);
     return rc;
 }
 
-/* One try with the head that row names. *out_done false: somebody else moved the head meanwhile, row is the new one. */
-static int seal_once(bool *out_done, bool *out_changed, struct sealing *sealing, struct bough__branch_row *row)
+static int fold(struct bough__seal *seal, const struct bough__branch_row *row)
 {
-    struct bough__catalog *catalog = sealing->store->catalog;
-    struct bough__commit_row parent = {0}, commit = {0};
-    struct bough__branch_row now = {0};
-    bool begun = false;
-    *out_done = false;
-    int rc = bough__catalog_commit_by_id(&parent, catalog, row->head);
-    bool is_equal = rc == BOUGH_OK && memcmp(parent.root, sealing->root, sizeof parent.root) == 0;
-    if (rc == BOUGH_OK && !is_equal)
-        rc = prepare_row(&commit, sealing, &parent);
+    int rc = bough__snapshot_fold(&seal->tree, &seal->nodes, &seal->snapshot);
     if (rc == BOUGH_OK)
-        rc = bough__catalog_begin(catalog);
-    begun = rc == BOUGH_OK;
+        rc = bough__root_id(seal->root, &seal->tree);
     if (rc == BOUGH_OK)
-        rc = bough__catalog_branch_by_id(&now, catalog, row->id);
-    if (rc == BOUGH_NOT_FOUND)
-        rc = bough__fail(BOUGH_GONE, "branch %s was deleted meanwhile", row->name);
+        rc = count_from_head(seal, row);
+    seal->is_folded = rc == BOUGH_OK;
+    return rc;
+}
+
+int bough__seal_begin(struct bough__seal *out, struct bough_store *store, const struct bough__branch_row *row)
+{
+    bool absent = false;
+    *out = (struct bough__seal){.store = store, .number = row->layer};
+    int rc = bough__layer_is_absent(&absent, store->space, row->layer);
+    if (rc != BOUGH_OK || absent)
+        return rc;
+    rc = bough__branch_layer(&out->layer, store, row);
+    if (rc == BOUGH_OK)
+        rc = bough__snapshot_pin_and_hold(&out->snapshot, out->layer);
+    out->is_pinned = rc == BOUGH_OK;
+    if (rc == BOUGH_OK && out->snapshot.txn > row->head_txn)
+        rc = fold(out, row);
     if (rc != BOUGH_OK)
-        goto done;
-    if (now.layer != row->layer) {
-        rc = bough__fail(BOUGH_BUSY, "branch %s was replaced meanwhile; try again", row->name);
-        goto done;
-    }
-    *out_done = true;
-    if (now.head_txn >= sealing->snapshot.txn)
-        goto done; /* somebody else committed this transaction or a later one */
-    *out_done = memcmp(now.head, row->head, sizeof now.head) == 0;
-    if (!*out_done)
-        goto done;
-    rc = write_rows(out_changed, sealing, &now, &commit, is_equal);
+        bough__seal_end(out);
+    return rc;
+}
+
+void bough__seal_end(struct bough__seal *seal)
+{
+    if (seal->is_pinned)
+        bough__snapshot_release(&seal->snapshot);
+    bough__layer_close(seal->layer);
+    *seal = (struct bough__seal){0};
+}
+
+/* The commit that follows the row's head, and the row moved on to it. */
+static int add_commit(struct bough__seal *seal, struct bough__branch_row *now, const char *message, bool automatic)
+{
+    struct bough__commit_row commit = {.tree = seal->tree,
+                                       .layer = seal->number,
+                                       .txn = seal->snapshot.txn,
+                                       .automatic = automatic};
+    int rc = memcmp(now->head, seal->head, sizeof now->head) == 0 ? BOUGH_OK : count_from_head(seal, now);
+    commit.changed_pages = seal->changed_pages;
+    commit.message = bough__strdup(message ? message : "");
+    commit.parents = bough__alloc(BOUGH__DIGEST_SIZE);
+    if (rc == BOUGH_OK && (!commit.message || !commit.parents))
+        rc = bough__fail_memory();
     if (rc == BOUGH_OK) {
-        begun = false;
-        rc = bough__catalog_commit(catalog);
+        commit.parent_count = 1;
+        memcpy(commit.parents[0], now->head, BOUGH__DIGEST_SIZE);
+        rc = bough__commit_record(seal->store->catalog, &commit);
     }
-done:
-    if (begun)
-        bough__catalog_rollback(catalog);
-    if (rc == BOUGH_OK) {
-        bough__branch_row_clear(row);
-        *row = now;
-        memset(&now, 0, sizeof now);
-    }
-    bough__branch_row_clear(&now);
-    bough__commit_row_clear(&parent);
+    if (rc == BOUGH_OK)
+        memcpy(now->head, commit.id, sizeof now->head);
     bough__commit_row_clear(&commit);
     return rc;
 }
 
-static int seal_snapshot(bool *out_changed, struct sealing *sealing, struct bough__branch_row *row)
-{
-    bool done = false;
-    int rc = bough__snapshot_fold(&sealing->tree, &sealing->nodes, &sealing->snapshot);
-    if (rc == BOUGH_OK)
-        rc = bough__root_id(sealing->root, &sealing->tree);
-    while (rc == BOUGH_OK && !done)
-        rc = seal_once(&done, out_changed, sealing, row);
-    if (rc != BOUGH_OK)
-        *out_changed = false;
-    return rc;
-}
-
-int bough__branch_seal(bool *out_changed, struct bough_store *store, struct bough__branch_row *row, const char *message,
+int bough__seal_record(bool *out_changed, struct bough__seal *seal, struct bough__branch_row *now, const char *message,
                        bool automatic)
 {
-    struct sealing sealing = {.store = store, .message = message, .automatic = automatic};
-    bool absent = false;
+    struct bough__commit_row head = {0};
     *out_changed = false;
-    int rc = bough__layer_is_absent(&absent, store->space, row->layer);
-    if (rc != BOUGH_OK || absent)
-        return rc;
-    rc = bough__branch_layer(&sealing.layer, store, row);
+    if (now->layer != seal->number)
+        return bough__fail(BOUGH_STALE, "branch %s was replaced meanwhile; try again", now->name);
+    /* Clean, or somebody else has committed this transaction or a later one. */
+    if (!seal->is_folded || now->head_txn >= seal->snapshot.txn)
+        return BOUGH_OK;
+    int rc = bough__catalog_commit_by_id(&head, seal->store->catalog, now->head);
+    bool is_equal = rc == BOUGH_OK && memcmp(head.root, seal->root, sizeof head.root) == 0;
+    if (rc == BOUGH_OK && !is_equal)
+        rc = add_commit(seal, now, message, automatic);
+    bough__commit_row_clear(&head);
     if (rc != BOUGH_OK)
         return rc;
-    rc = bough__snapshot_pin_and_hold(&sealing.snapshot, sealing.layer);
-    if (rc == BOUGH_OK) {
-        if (sealing.snapshot.txn > row->head_txn)
-            rc = seal_snapshot(out_changed, &sealing, row);
-        bough__snapshot_release(&sealing.snapshot);
+    now->head_txn = seal->snapshot.txn;
+    now->node_bytes += seal->nodes * BOUGH__NODE_SIZE;
+    *out_changed = !is_equal;
+    return bough__catalog_branch_update(seal->store->catalog, now);
+}
+
+int bough__target_commit(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal,
+                         const struct bough__target *target, struct bough_store *store, const char *message)
+{
+    struct bough__branch_row now = {0};
+    struct bough__commit_row commit = {0};
+    bool changed = false;
+    int rc = BOUGH_OK;
+    memcpy(out, target->commit.id, BOUGH__DIGEST_SIZE);
+    if (target->has_branch) {
+        rc = bough__catalog_branch_by_id(&now, store->catalog, target->branch.id);
+        if (rc == BOUGH_NOT_FOUND)
+            rc = bough__fail(rc, "branch %s was deleted meanwhile", target->branch.name);
+        if (rc == BOUGH_OK)
+            rc = bough__seal_record(&changed, seal, &now, message, true);
+        if (rc == BOUGH_OK)
+            memcpy(out, now.head, BOUGH__DIGEST_SIZE);
     }
-    bough__layer_close(sealing.layer);
+    if (rc == BOUGH_OK)
+        rc = bough__catalog_commit_by_id(&commit, store->catalog, out);
+    if (rc == BOUGH_OK)
+        rc = bough__commit_usable(&commit);
+    bough__branch_row_clear(&now);
+    bough__commit_row_clear(&commit);
     return rc;
 }
 
@@ -202,32 +197,62 @@ void bough_sealed_release(bough_sealed *sealed)
     memset(sealed, 0, sizeof *sealed);
 }
 
-int bough_commit_create(bough_sealed *out, bough_store *store, const char *branch, const bough_options *options)
+/* The seal's one catalog transaction, and what it did. Everything that may fail comes before its end. */
+static int record_sealed(bough_sealed *out, struct bough__seal *seal, int64_t branch_id, const char *message)
 {
-    bough_options read;
-    struct bough__branch_row row = {0};
+    struct bough__catalog *catalog = seal->store->catalog;
+    struct bough__branch_row now = {0};
     struct bough__commit_row head = {0};
-    uint8_t before[BOUGH__DIGEST_SIZE];
-    bough__options_read(&read, options);
-    memset(out, 0, sizeof *out);
-    int rc = bough__catalog_branch_by_name(&row, store->catalog, branch);
+    uint8_t before[BOUGH__DIGEST_SIZE] = {0};
+    int rc = bough__catalog_begin(catalog);
     if (rc != BOUGH_OK)
         return rc;
-    memcpy(before, row.head, sizeof before);
-    out->branch = bough__strdup(row.name);
-    rc = out->branch ? bough__branch_seal(&out->changed, store, &row, read.message, false) : BOUGH_NOMEM;
+    rc = bough__catalog_branch_by_id(&now, catalog, branch_id);
+    memcpy(before, now.head, sizeof before);
     if (rc == BOUGH_OK)
-        rc = bough__catalog_commit_by_id(&head, store->catalog, row.head);
+        rc = bough__seal_record(&out->changed, seal, &now, message, false);
+    if (rc == BOUGH_OK)
+        rc = bough__catalog_commit_by_id(&head, catalog, now.head);
     if (rc == BOUGH_OK) {
         bough__hex(out->id, head.id, sizeof head.id);
         bough__hex(out->root, head.root, sizeof head.root);
-        if (memcmp(before, row.head, sizeof before) != 0)
+        if (memcmp(before, now.head, sizeof before) != 0)
             bough__hex(out->left, before, sizeof before);
+        rc = bough__catalog_commit(catalog);
+    } else {
+        bough__catalog_rollback(catalog);
     }
     bough__commit_row_clear(&head);
+    bough__branch_row_clear(&now);
+    return rc;
+}
+
+static int commit_once(bough_sealed *out, bough_store *store, const char *branch, const char *message)
+{
+    struct bough__branch_row row = {0};
+    struct bough__seal seal = {0};
+    memset(out, 0, sizeof *out);
+    int rc = bough__catalog_branch_by_name(&row, store->catalog, branch);
+    if (rc == BOUGH_OK && !(out->branch = bough__strdup(row.name)))
+        rc = bough__fail_memory();
+    if (rc == BOUGH_OK)
+        rc = bough__seal_begin(&seal, store, &row);
+    if (rc == BOUGH_OK)
+        rc = record_sealed(out, &seal, row.id, message);
+    bough__seal_end(&seal);
     bough__branch_row_clear(&row);
     if (rc != BOUGH_OK)
         bough_sealed_release(out);
+    return rc;
+}
+
+int bough_commit_create(bough_sealed *out, bough_store *store, const char *branch, const bough_options *options)
+{
+    bough_options read;
+    int rc = BOUGH_STALE;
+    bough__options_read(&read, options);
+    for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++)
+        rc = commit_once(out, store, branch, read.message);
     return rc;
 }
 

@@ -165,11 +165,11 @@ static int gather(bough_branches *out, struct victims *victims, bough_store *sto
 
 /* ---- layers ---- */
 
-static void let_go(struct victim *victim, bool deleted)
+static void let_go(struct victim *victim, enum bough__layer_fate fate)
 {
     if (!victim->layer)
         return;
-    bough__layer_unseize(victim->layer, deleted);
+    bough__layer_release(victim->layer, fate);
     bough__layer_close(victim->layer);
     victim->layer = NULL;
 }
@@ -195,8 +195,10 @@ static int seize_all(struct victims *victims, bough_store *store)
     int rc = BOUGH_OK;
     for (size_t i = 0; rc == BOUGH_OK && i < victims->count; i++) {
         rc = seize(&victims->items[i], victims, store, victims->force);
+        if (rc == BOUGH_OK && victims->items[i].layer)
+            bough__layer_doubt(victims->items[i].layer);
         if (i >= HELD_MAX)
-            let_go(&victims->items[i], false);
+            let_go(&victims->items[i], BOUGH__LAYER_IN_DOUBT);
     }
     return rc;
 }
@@ -235,12 +237,16 @@ static int forget_all(struct victims *victims, bough_store *store)
 
 /* ---- afterwards ---- */
 
+static bool has_commits(bough_store *store, uint32_t number)
+{
+    bool has = true;
+    return bough__catalog_layer_has_commits(&has, store->catalog, number) != BOUGH_OK || has;
+}
+
+/* A layer that could not be opened: damaged, so that nobody has it open. */
 static void unlink_layer(bough_store *store, uint32_t number)
 {
     char name[BOUGH__FILE_NAME_SIZE];
-    bool has_commits = true;
-    if (bough__catalog_layer_has_commits(&has_commits, store->catalog, number) != BOUGH_OK || has_commits)
-        return;
     bough__file_name(name, BOUGH__LAYER_FILE, number);
     char *path = bough__format("%s/%s", store->space->directory, name);
     if (path && bough__os.unlink(path) == 0)
@@ -248,21 +254,27 @@ static void unlink_layer(bough_store *store, uint32_t number)
     free(path);
 }
 
+static void give_up_one(struct victim *victim, bough_store *store, bool was_held)
+{
+    bool useless = !has_commits(store, victim->row.layer);
+    int rc = victim->layer ? BOUGH_OK : bough__branch_layer_as_was(&victim->layer, store, &victim->row);
+    if (rc == BOUGH_OK && !was_held)
+        rc = bough__layer_take(victim->layer, GRACE_MS);
+    if (rc == BOUGH_OK)
+        let_go(victim, useless ? BOUGH__LAYER_USELESS : BOUGH__LAYER_LEFT);
+    else if (rc == BOUGH_CORRUPT && useless)
+        unlink_layer(store, victim->row.layer);
+    bough__layer_close(victim->layer); /* doubtful for ever, where a writer did not let go */
+    victim->layer = NULL;
+}
+
 /* The branches are gone whatever happens here; what fails is left to gc. */
 static void give_up(struct victims *victims, bough_store *store)
 {
     struct bough__error_state error;
     bough__error_save(&error);
-    for (size_t i = 0; i < victims->count; i++) {
-        struct victim *victim = &victims->items[i];
-        if (i >= HELD_MAX && bough__branch_layer_as_was(&victim->layer, store, &victim->row) == BOUGH_OK &&
-            bough__layer_seize(victim->layer, true, GRACE_MS) != BOUGH_OK) {
-            bough__layer_close(victim->layer);
-            victim->layer = NULL;
-        }
-        let_go(victim, true);
-        unlink_layer(store, victim->row.layer);
-    }
+    for (size_t i = 0; i < victims->count; i++)
+        give_up_one(&victims->items[i], store, victims->items[i].layer != NULL);
     bough__error_restore(&error);
 }
 
@@ -277,7 +289,7 @@ static int drop_once(bough_branches *out, struct victims *victims, bough_store *
     if (rc == BOUGH_OK)
         give_up(victims, store);
     for (size_t i = 0; i < victims->count; i++)
-        let_go(&victims->items[i], false);
+        let_go(&victims->items[i], BOUGH__LAYER_KEPT);
     clear(victims);
     return rc;
 }

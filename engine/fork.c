@@ -12,9 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct origin {
-    int64_t parent_id; /* 0: a tag or an id was forked */
-    uint8_t commit[BOUGH__DIGEST_SIZE];
+struct fork {
+    bough_store *store;
+    const char *const *names;
+    size_t count;
+    const char *from;
+    bough_options options;
+    struct bough__target target;
+    struct bough__seal seal; /* of the branch to fork, where it is one */
+    char *message;           /* of the commit that it may need */
 };
 
 /* Looked at again in the transaction; here so that a fork that is refused commits nothing. */
@@ -42,64 +48,38 @@ static int resolve(struct bough__target *out, bough_store *store, const char *fr
     return rc;
 }
 
-static int seal(bough_store *store, struct bough__branch_row *row, const char *message)
-{
-    bool changed = false;
-    char *own = message ? NULL : bough__format("fork of %s", row->name);
-    if (!message && !own)
-        return BOUGH_NOMEM;
-    int rc = bough__branch_seal(&changed, store, row, message ? message : own, true);
-    free(own);
-    return rc;
-}
-
 /* One read transaction for all that is looked up. */
-static int prepare(struct bough__target *out, bough_store *store, const char *const *names, size_t count,
-                   const char *from)
+static int look_up(struct fork *fork)
 {
-    memset(out, 0, sizeof *out);
-    int rc = bough__catalog_read_begin(store->catalog);
+    int rc = bough__catalog_read_begin(fork->store->catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = check_names(store, names, count);
+    rc = check_names(fork->store, fork->names, fork->count);
     if (rc == BOUGH_OK)
-        rc = resolve(out, store, from);
-    bough__catalog_read_end(store->catalog);
+        rc = resolve(&fork->target, fork->store, fork->from);
+    bough__catalog_read_end(fork->store->catalog);
     return rc;
 }
 
-static int find_origin(struct origin *out, bough_store *store, struct bough__target *target, const char *message)
+static int seal(struct fork *fork)
 {
-    int rc = target->has_branch ? seal(store, &target->branch, message) : BOUGH_OK;
-    out->parent_id = target->has_branch ? target->branch.id : 0;
-    memcpy(out->commit, target->has_branch ? target->branch.head : target->commit.id, sizeof out->commit);
-    return rc;
+    if (!fork->target.has_branch)
+        return BOUGH_OK;
+    const struct bough__branch_row *row = &fork->target.branch;
+    fork->message = fork->options.message ? bough__strdup(fork->options.message)
+                                          : bough__format("fork of %s", row->name);
+    return fork->message ? bough__seal_begin(&fork->seal, fork->store, row) : bough__fail_memory();
 }
 
-/* Inside the transaction: the parent is still there, and so are the commit's pages. */
-static int check_origin(struct bough__catalog *catalog, const struct origin *origin)
+static int insert(bough_branches *out, const struct fork *fork, const uint8_t commit[BOUGH__DIGEST_SIZE],
+                  const char *name)
 {
-    struct bough__branch_row parent = {0};
-    struct bough__commit_row commit = {0};
-    int rc = origin->parent_id ? bough__catalog_branch_by_id(&parent, catalog, origin->parent_id) : BOUGH_OK;
-    if (rc == BOUGH_NOT_FOUND)
-        rc = bough__fail(rc, "the branch to fork was deleted meanwhile");
-    if (rc == BOUGH_OK)
-        rc = bough__catalog_commit_by_id(&commit, catalog, origin->commit);
-    if (rc == BOUGH_OK)
-        rc = bough__commit_usable(&commit);
-    bough__branch_row_clear(&parent);
-    bough__commit_row_clear(&commit);
-    return rc;
-}
-
-static int insert(bough_branches *out, bough_store *store, const struct origin *origin, const char *name,
-                  int64_t now_ms, int64_t ttl_ms)
-{
-    struct bough__branch_row row = {.parent_id = origin->parent_id, .has_base = true, .created_at_ms = now_ms};
-    row.expires_at_ms = ttl_ms > 0 ? now_ms + ttl_ms : 0;
-    memcpy(row.base, origin->commit, sizeof row.base);
-    memcpy(row.head, origin->commit, sizeof row.head);
+    bough_store *store = fork->store;
+    struct bough__branch_row row = {.has_base = true, .created_at_ms = bough__os_now_ms()};
+    row.parent_id = fork->target.has_branch ? fork->target.branch.id : 0; /* 0: a tag or an id was forked */
+    row.expires_at_ms = fork->options.ttl_ms > 0 ? row.created_at_ms + fork->options.ttl_ms : 0;
+    memcpy(row.base, commit, sizeof row.base);
+    memcpy(row.head, commit, sizeof row.head);
     int rc = bough__name_is_free(store->catalog, name);
     if (rc == BOUGH_OK)
         rc = bough__catalog_new_layer(&row.layer, store->catalog);
@@ -113,32 +93,50 @@ static int insert(bough_branches *out, bough_store *store, const struct origin *
     return rc;
 }
 
+/* One transaction: the commit, where the parent needs one, and all branches. */
+static int record(bough_branches *out, struct fork *fork)
+{
+    struct bough__catalog *catalog = fork->store->catalog;
+    uint8_t commit[BOUGH__DIGEST_SIZE];
+    int rc = bough__catalog_begin(catalog);
+    if (rc != BOUGH_OK)
+        return rc;
+    rc = bough__target_commit(commit, &fork->seal, &fork->target, fork->store, fork->message);
+    for (size_t i = 0; rc == BOUGH_OK && i < fork->count; i++)
+        rc = insert(out, fork, commit, fork->names[i]);
+    if (rc == BOUGH_OK)
+        rc = bough__catalog_commit(catalog);
+    else
+        bough__catalog_rollback(catalog);
+    return rc;
+}
+
+static int fork_once(bough_branches *out, struct fork *fork)
+{
+    int rc = look_up(fork);
+    if (rc == BOUGH_OK)
+        rc = seal(fork);
+    if (rc == BOUGH_OK)
+        rc = record(out, fork);
+    bough__seal_end(&fork->seal);
+    bough__target_clear(&fork->target);
+    free(fork->message);
+    fork->message = NULL;
+    if (rc != BOUGH_OK)
+        bough_branches_release(out);
+    return rc;
+}
+
 int bough_branch_create(bough_branches *out, bough_store *store, const char *const *names, size_t count,
                         const char *from, const bough_options *options)
 {
-    bough_options read;
-    struct origin origin = {0};
-    struct bough__target target;
-    bough__options_read(&read, options);
+    struct fork fork = {.store = store, .names = names, .count = count, .from = from};
+    int rc = BOUGH_STALE;
+    bough__options_read(&fork.options, options);
     memset(out, 0, sizeof *out);
-    if (read.ttl_ms < 0 || read.ttl_ms > INT64_MAX / 2)
-        return bough__fail(BOUGH_USAGE, "a branch cannot live for %lld ms", (long long)read.ttl_ms);
-    int rc = prepare(&target, store, names, count, from);
-    if (rc == BOUGH_OK)
-        rc = find_origin(&origin, store, &target, read.message);
-    bough__target_clear(&target);
-    if (rc == BOUGH_OK)
-        rc = bough__catalog_begin(store->catalog);
-    if (rc != BOUGH_OK)
-        return rc;
-    rc = check_origin(store->catalog, &origin);
-    for (size_t i = 0; rc == BOUGH_OK && i < count; i++)
-        rc = insert(out, store, &origin, names[i], bough__os_now_ms(), read.ttl_ms);
-    if (rc == BOUGH_OK)
-        rc = bough__catalog_commit(store->catalog);
-    else
-        bough__catalog_rollback(store->catalog);
-    if (rc != BOUGH_OK)
-        bough_branches_release(out);
+    if (fork.options.ttl_ms < 0 || fork.options.ttl_ms > INT64_MAX / 2)
+        return bough__fail(BOUGH_USAGE, "a branch cannot live for %lld ms", (long long)fork.options.ttl_ms);
+    for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++)
+        rc = fork_once(out, &fork);
     return rc;
 }

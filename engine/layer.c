@@ -595,7 +595,10 @@ static void detach(struct bough__layer *layer)
     uint32_t flags = bough__shm_flags(&layer->shm);
     if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER)))
         finish_file(layer);
-    bough__shm_close(&layer->shm, last && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
+    if (last && flags & BOUGH__SHM_USELESS && bough__os.unlink(layer->path) == 0)
+        bough__files_forget(layer->space->files, BOUGH__LAYER_FILE, layer->number);
+    flags = bough__shm_flags(&layer->shm);
+    bough__shm_close(&layer->shm, last && (flags & BOUGH__SHM_GONE || !(flags & BOUGH__SHM_POISONED)));
 }
 
 void bough__layer_close(struct bough__layer *layer)
@@ -665,11 +668,6 @@ int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count
     return BOUGH_OK;
 }
 
-bool bough__layer_is_gone(const struct bough__layer *layer)
-{
-    return bough__shm_flags(&layer->shm) & BOUGH__SHM_GONE;
-}
-
 void bough__layer_set_protected(struct bough__layer *layer, bool is_protected)
 {
     if (is_protected)
@@ -726,6 +724,29 @@ void bough__layer_unlock_writer(struct bough__layer *layer)
     pthread_mutex_unlock(&layer->mutex);
 }
 
+static int wait_for(int (*try)(struct bough__layer *layer, bool force), struct bough__layer *layer, bool force,
+                    uint32_t timeout_ms)
+{
+    int64_t deadline = bough__os_now_ms() + timeout_ms;
+    for (;;) {
+        int rc = try(layer, force);
+        if (rc != BOUGH_BUSY || bough__os_now_ms() >= deadline)
+            return rc;
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+}
+
+static int try_take(struct bough__layer *layer, bool force)
+{
+    (void)force;
+    return bough__layer_lock_writer(layer);
+}
+
+int bough__layer_take(struct bough__layer *layer, uint32_t timeout_ms)
+{
+    return wait_for(try_take, layer, false, timeout_ms);
+}
+
 static int try_seize(struct bough__layer *layer, bool force)
 {
     int rc = bough__layer_lock_writer(layer);
@@ -749,19 +770,25 @@ static int try_seize(struct bough__layer *layer, bool force)
 
 int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_ms)
 {
-    int64_t deadline = bough__os_now_ms() + timeout_ms;
-    for (;;) {
-        int rc = try_seize(layer, force);
-        if (rc != BOUGH_BUSY || bough__os_now_ms() >= deadline)
-            return rc;
-        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    }
+    return wait_for(try_seize, layer, force, timeout_ms);
 }
 
-void bough__layer_unseize(struct bough__layer *layer, bool deleted)
+void bough__layer_doubt(struct bough__layer *layer)
 {
-    if (deleted)
-        bough__shm_set(&layer->shm, BOUGH__SHM_GONE);
+    bough__shm_set(&layer->shm, BOUGH__SHM_DOUBT);
+}
+
+bool bough__layer_is_doubtful(const struct bough__layer *layer)
+{
+    return bough__shm_flags(&layer->shm) & (BOUGH__SHM_DOUBT | BOUGH__SHM_GONE);
+}
+
+void bough__layer_release(struct bough__layer *layer, enum bough__layer_fate fate)
+{
+    if (fate == BOUGH__LAYER_LEFT || fate == BOUGH__LAYER_USELESS)
+        bough__shm_set(&layer->shm, BOUGH__SHM_GONE | (fate == BOUGH__LAYER_USELESS ? BOUGH__SHM_USELESS : 0));
+    else if (fate == BOUGH__LAYER_KEPT)
+        bough__shm_clear(&layer->shm, BOUGH__SHM_DOUBT);
     if (layer->is_seized)
         bough__shm_unseize(&layer->shm);
     layer->is_seized = false;

@@ -44,13 +44,22 @@ uint64_t bough__layer_own_bytes(struct bough__layer *layer);
 /* Processes other than this one that have the layer open (BOUGH__OPENERS_MAX at most); for status. */
 #define BOUGH__OPENERS_MAX 64
 int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count, struct bough__layer *layer);
-/* Takes the layer for deletion or replacement: BOUGH_BUSY when any other handle or process has it open, unless force,
- * which then marks it deleted for them (their next transaction gets BOUGH_GONE). The writer lock is held until
- * release. */
+/* Takes the writer's lock and keeps it until release: the branch's state stands still. BOUGH_BUSY after the timeout. */
+int bough__layer_take(struct bough__layer *layer, uint32_t timeout_ms);
+/* The same, and alone: BOUGH_BUSY when any other handle or process has the layer open, unless force. */
 int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_ms);
-void bough__layer_unseize(struct bough__layer *layer, bool deleted);
-/* True once someone deleted the branch under this handle. No system call. */
-bool bough__layer_is_gone(const struct bough__layer *layer);
+/* To be called by who took or seized the layer, before the catalog's row of its branch is changed so that it names
+ * another layer, or is deleted: from now on everyone looks at the row before a transaction. See move.c. */
+void bough__layer_doubt(struct bough__layer *layer);
+/* True: the layer's branch may be deleted or have another layer now; the row tells. No system call. */
+bool bough__layer_is_doubtful(const struct bough__layer *layer);
+enum bough__layer_fate {
+    BOUGH__LAYER_KEPT,     /* it is the branch's layer as before: the doubt is over */
+    BOUGH__LAYER_LEFT,     /* the branch is deleted or has another layer */
+    BOUGH__LAYER_USELESS,  /* the same, and no commit has frames in it: the last closer removes the file */
+    BOUGH__LAYER_IN_DOUBT  /* not decided yet */
+};
+void bough__layer_release(struct bough__layer *layer, enum bough__layer_fate fate);
 /* Tells those who have the layer open that its branch is protected (or no longer): their next transaction is refused.
  * Who opens it later sees the branch's row. */
 void bough__layer_set_protected(struct bough__layer *layer, bool is_protected);
@@ -72,13 +81,13 @@ struct bough__snapshot {
     uint32_t block_size;            /* 0 for an empty database that nobody has written yet */
 };
 
-/* Pins the newest transaction. No system call when this process has seen it already. BOUGH_GONE after deletion. */
+/* Pins the newest transaction. No system call when this process has seen it already. */
 int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer);
 /* The same for a state that is going to be committed: its frames are kept for the commit before anyone could take them
  * for dead. */
 int bough__snapshot_pin_and_hold(struct bough__snapshot *out, struct bough__layer *layer);
 /* An idle connection: the snapshot stays, but keeps nothing from being used again, so it must not be read until it was
- * resumed. False: it is not the newest any more (or its branch was deleted), and of no use. No system call. */
+ * resumed. False: it is not the newest any more, and of no use. No system call. */
 void bough__snapshot_park(struct bough__snapshot *snapshot);
 bool bough__snapshot_resume(struct bough__snapshot *snapshot);
 /* A past state; holds a reference to space until release. */

@@ -174,9 +174,16 @@ int bough__commit_usable(const struct bough__commit_row *commit)
 }
 
 static int pin_branch(struct bough__snapshot *out, struct bough__layer **out_layer, struct bough_store *store,
-                      const struct bough__branch_row *row)
+                      struct bough__branch_row *row)
 {
+    int64_t id = row->id;
     int rc = bough__branch_layer(out_layer, store, row);
+    for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++) {
+        bough__branch_row_clear(row);
+        rc = bough__catalog_branch_by_id(row, store->catalog, id);
+        if (rc == BOUGH_OK)
+            rc = bough__branch_layer(out_layer, store, row);
+    }
     if (rc == BOUGH_OK)
         rc = bough__snapshot_pin(out, *out_layer);
     if (rc != BOUGH_OK) {
@@ -187,7 +194,7 @@ static int pin_branch(struct bough__snapshot *out, struct bough__layer **out_lay
 }
 
 int bough__target_pin(struct bough__snapshot *out, struct bough__layer **out_layer, struct bough_store *store,
-                      const struct bough__target *target)
+                      struct bough__target *target)
 {
     *out_layer = NULL;
     if (target->has_branch)

@@ -99,10 +99,12 @@ size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], 
 
 /* Flags and marks that any opener may set. */
 enum bough__shm_flag {
-    BOUGH__SHM_GONE = 1,      /* the branch was deleted */
+    BOUGH__SHM_GONE = 1,      /* the branch was deleted, or has another layer now */
     BOUGH__SHM_POISONED = 2,  /* a sync failed: what was written since the last good one does not count */
     BOUGH__SHM_HEADER = 4,    /* a header is being replaced; whoever gets the writer lock and sees this looks at it */
-    BOUGH__SHM_PROTECTED = 8  /* the branch was protected while it was open */
+    BOUGH__SHM_PROTECTED = 8, /* the branch was protected while it was open */
+    BOUGH__SHM_DOUBT = 16,    /* the branch's row is being changed, or was by a process that died: look at it */
+    BOUGH__SHM_USELESS = 32   /* gone, and no commit has frames in the layer: the last closer removes its file */
 };
 uint32_t bough__shm_flags(const struct bough__shm *shm);
 void bough__shm_set(struct bough__shm *shm, uint32_t flags);

@@ -46,8 +46,6 @@ static int try_pin(struct bough__snapshot *out, struct bough__layer *layer)
 
 int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
 {
-    if (bough__layer_is_gone(layer))
-        return bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
     for (;;) {
         int rc = try_pin(out, layer);
         if (rc != BOUGH_STALE)
@@ -75,8 +73,8 @@ void bough__snapshot_park(struct bough__snapshot *snapshot)
 
 bool bough__snapshot_resume(struct bough__snapshot *snapshot)
 {
-    return snapshot->layer == NULL || (!bough__layer_is_gone(snapshot->layer) &&
-                                       bough__shm_pin_resume(&snapshot->layer->shm, snapshot->pin, snapshot->txn));
+    return snapshot->layer == NULL ||
+           bough__shm_pin_resume(&snapshot->layer->shm, snapshot->pin, snapshot->txn);
 }
 
 int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree)
@@ -99,8 +97,7 @@ void bough__snapshot_release(struct bough__snapshot *snapshot)
 
 bool bough__snapshot_is_newest(const struct bough__snapshot *snapshot)
 {
-    return snapshot->layer == NULL ||
-           (bough__shm_newest(&snapshot->layer->shm) == snapshot->txn && !bough__layer_is_gone(snapshot->layer));
+    return snapshot->layer == NULL || bough__shm_newest(&snapshot->layer->shm) == snapshot->txn;
 }
 
 /* ---- reading ---- */

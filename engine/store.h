@@ -29,20 +29,51 @@ int bough__target_resolve(struct bough__target *out, struct bough_store *store, 
 void bough__target_clear(struct bough__target *target);
 
 /* Opens the layer of a branch as its row says, and looks at the row again afterwards, since the branch may have been
- * deleted before this process could be seen as one of its openers. BOUGH_GONE: deleted; BOUGH_BUSY: its layer was
+ * deleted before this process could be seen as one of its openers. BOUGH_GONE: deleted; BOUGH_STALE: its layer was
  * replaced, read the row again. */
 int bough__branch_layer(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row);
-/* The same without the second look: for showing a branch, and for one whose row is deleted already. */
+/* For who has the layer open and finds it doubtful: BOUGH_OK, it is the branch's as before; BOUGH_STALE, the branch has
+ * another one; BOUGH_GONE, it was deleted. */
+int bough__branch_look(struct bough_store *store, int64_t branch_id, const struct bough__layer *layer);
+/* Opens the layer that the branch has now, where it is another one; *out is NULL where it is the same. out_protected:
+ * as the row says. BOUGH_GONE: deleted. */
+int bough__branch_follow(struct bough__layer **out, bool *out_protected, struct bough_store *store, int64_t branch_id,
+                         const struct bough__layer *layer);
+/* The same as the first without the second look: for showing a branch, and for one whose row is deleted already. */
 int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *store,
                                const struct bough__branch_row *row);
-/* Pins what REF means now. *out_layer (close it after the release) is NULL for a past state. */
+/* Pins what REF means now; the row of a branch is brought up to date for it. *out_layer (close it after the release) is
+ * NULL for a past state. */
 int bough__target_pin(struct bough__snapshot *out, struct bough__layer **out_layer, struct bough_store *store,
-                      const struct bough__target *target);
+                      struct bough__target *target);
 
-/* Commits the branch's newest transaction if it is dirty. automatic: made by the machine. row is brought up to date.
- * *out_changed false: it was clean. */
-int bough__branch_seal(bool *out_changed, struct bough_store *store, struct bough__branch_row *row,
-                       const char *message, bool automatic);
+/* A branch's newest transaction on its way to a commit; see commit.c. */
+struct bough__seal {
+    struct bough_store *store;
+    uint32_t number;                 /* of the branch's layer */
+    struct bough__layer *layer;      /* NULL: nobody has written to the branch */
+    struct bough__snapshot snapshot;
+    bool is_pinned, is_folded;
+    struct bough__tree tree;         /* the snapshot, folded; where the branch was dirty */
+    uint8_t root[BOUGH__DIGEST_SIZE];
+    uint64_t nodes;                  /* written for it */
+    uint64_t changed_pages;          /* against `head` */
+    uint8_t head[BOUGH__DIGEST_SIZE];
+};
+/* Pins the branch's newest transaction and, where it is not committed, folds it into a durable tree. Never waits for
+ * the branch's writer. BOUGH_STALE: the branch's layer was replaced, read the row again. On failure nothing is held. */
+int bough__seal_begin(struct bough__seal *out, struct bough_store *store, const struct bough__branch_row *row);
+/* Inside a write transaction of the catalog: makes the commit and moves the row, as it is now, on to it. *out_changed
+ * false: there was nothing to commit. automatic: made by the machine. BOUGH_STALE as above. */
+int bough__seal_record(bool *out_changed, struct bough__seal *seal, struct bough__branch_row *now, const char *message,
+                       bool automatic);
+/* Inside a write transaction: the commit that a REF means. A branch's is sealed (seal: begun on its row), made by the
+ * machine with that message. What is found has its pages. */
+int bough__target_commit(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal,
+                         const struct bough__target *target, struct bough_store *store, const char *message);
+void bough__seal_end(struct bough__seal *seal); /* after the transaction, however it ended */
+/* How often a command starts over when a branch's layer is replaced under its hands. */
+#define BOUGH__STALE_TRIES 100
 
 /* Inserts a commit, inside a write transaction: fills root, page_size, id, author (where NULL) and created_at_ms
  * (where 0), and moves the time on by a millisecond where the id exists already, so that every commit has a row of

@@ -41,67 +41,60 @@ int bough_tag_list(bough_tags *out, bough_store *store)
     return rc;
 }
 
-/* Finds the commit to tag; what is newer than a branch's head is committed first. */
-static int find_commit(uint8_t out[BOUGH__DIGEST_SIZE], bough_store *store, const char *name, const char *ref)
-{
-    struct bough__target target;
-    bool changed = false;
-    char *message = NULL;
-    int rc = bough__target_resolve(&target, store, ref);
-    if (rc != BOUGH_OK)
-        return rc;
-    if (target.has_branch) {
-        message = bough__format("tag %s", name);
-        rc = message ? bough__branch_seal(&changed, store, &target.branch, message, true) : BOUGH_NOMEM;
-        memcpy(out, target.branch.head, BOUGH__DIGEST_SIZE);
-    } else {
-        memcpy(out, target.commit.id, BOUGH__DIGEST_SIZE);
-    }
-    free(message);
-    bough__target_clear(&target);
-    return rc;
-}
-
 static int insert(bough_tags *out, bough_store *store, const struct bough__tag_row *row)
 {
-    struct bough__commit_row commit = {0};
     int rc = bough__name_is_free(store->catalog, row->name);
     if (rc == BOUGH_OK)
-        rc = bough__catalog_commit_by_id(&commit, store->catalog, row->commit);
-    if (rc == BOUGH_OK)
-        rc = bough__commit_usable(&commit);
-    if (rc == BOUGH_OK)
         rc = bough__catalog_tag_insert(store->catalog, row);
-    if (rc == BOUGH_OK)
-        rc = add(out, row);
-    bough__commit_row_clear(&commit);
-    return rc;
+    return rc == BOUGH_OK ? add(out, row) : rc;
 }
 
-int bough_tag_create(bough_tags *out, bough_store *store, const char *name, const char *ref)
+/* One transaction: the commit, where the REF is a branch that needs one, and the tag. */
+static int record(bough_tags *out, bough_store *store, struct bough__tag_row *row, const struct bough__target *target,
+                  struct bough__seal *seal)
 {
-    struct bough__tag_row row = {0};
-    memset(out, 0, sizeof *out);
-    int rc = bough__name_check(name);
-    if (rc == BOUGH_OK)
-        rc = bough__name_is_free(store->catalog, name); /* before anything is committed for it */
-    if (rc == BOUGH_OK)
-        rc = find_commit(row.commit, store, name, ref);
-    if (rc == BOUGH_OK && !(row.name = bough__strdup(name)))
-        rc = BOUGH_NOMEM;
-    row.created_at_ms = bough__os_now_ms();
-    if (rc == BOUGH_OK)
-        rc = bough__catalog_begin(store->catalog);
+    char *message = bough__format("tag %s", row->name);
+    int rc = message ? bough__catalog_begin(store->catalog) : bough__fail_memory();
     if (rc == BOUGH_OK) {
-        rc = insert(out, store, &row);
+        rc = bough__target_commit(row->commit, seal, target, store, message);
+        if (rc == BOUGH_OK)
+            rc = insert(out, store, row);
         if (rc == BOUGH_OK)
             rc = bough__catalog_commit(store->catalog);
         else
             bough__catalog_rollback(store->catalog);
     }
-    bough__tag_row_clear(&row);
+    free(message);
+    return rc;
+}
+
+static int create_once(bough_tags *out, bough_store *store, struct bough__tag_row *row, const char *ref)
+{
+    struct bough__target target = {0};
+    struct bough__seal seal = {0};
+    int rc = bough__name_is_free(store->catalog, row->name); /* before anything is folded for it */
+    if (rc == BOUGH_OK)
+        rc = bough__target_resolve(&target, store, ref);
+    if (rc == BOUGH_OK && target.has_branch)
+        rc = bough__seal_begin(&seal, store, &target.branch);
+    if (rc == BOUGH_OK)
+        rc = record(out, store, row, &target, &seal);
+    bough__seal_end(&seal);
+    bough__target_clear(&target);
     if (rc != BOUGH_OK)
         bough_tags_release(out);
+    return rc;
+}
+
+int bough_tag_create(bough_tags *out, bough_store *store, const char *name, const char *ref)
+{
+    struct bough__tag_row row = {.name = (char *)name, .created_at_ms = bough__os_now_ms()};
+    memset(out, 0, sizeof *out);
+    int rc = bough__name_check(name);
+    if (rc == BOUGH_OK)
+        rc = BOUGH_STALE;
+    for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++)
+        rc = create_once(out, store, &row, ref);
     return rc;
 }
 

@@ -1,11 +1,13 @@
 /* transfer.c - bytes into a branch that exists, and out of any state.
  *
- * Import takes the branch from everyone else (nobody may have it open), seals what was not committed, fills a new layer
- * and map (fill.c), and then writes one catalog transaction: the commit, the branch's head, and a fresh number for its
- * overlay. Before that transaction nothing has happened; whatever was stored is removed, or after a crash garbage.
+ * Import holds the branch still (move.c), fills a layer and a map with what differs from its newest state (fill.c), and
+ * then writes one catalog transaction: the commit of what was not committed, the commit of the import, the branch's
+ * head, and a fresh number for its overlay. Before that transaction nothing has happened; whatever was stored is
+ * removed, or after a crash garbage.
  */
 #include "error.h"
 #include "fill.h"
+#include "move.h"
 #include "os.h"
 
 #include <stdlib.h>
@@ -23,124 +25,97 @@ void bough_transfer_release(bough_transfer *transfer)
 struct import {
     struct bough_store *store;
     const bough_options *options;
-    struct bough__branch_row branch;
-    struct bough__commit_row head;
-    struct bough__layer *layer;
-    bool is_seized;
+    struct bough__move move;
+    struct bough__seal seal;
+    struct bough__fill fill;
 };
 
-static int check_writable(const struct bough__branch_row *branch)
-{
-    if (branch->is_protected)
-        return bough__fail(BOUGH_REFUSED, "branch '%s' is protected", branch->name);
-    return BOUGH_OK;
-}
-
-static int read_branch(struct import *import, const char *name)
-{
-    bough__branch_row_clear(&import->branch);
-    int rc = bough__catalog_branch_by_name(&import->branch, import->store->catalog, name);
-    return rc == BOUGH_OK ? check_writable(&import->branch) : rc;
-}
-
-/* Alone on the branch, with its newest transaction committed. */
+/* The branch stands still, and its newest state is a durable tree. */
 static int take_branch(struct import *import, const char *name)
 {
+    struct bough__commit_row head = {0};
     uint32_t timeout_ms = import->options ? import->options->timeout_ms : import->store->timeout_ms;
-    bool sealed = false;
-    int rc = BOUGH_OK;
-    for (int tries = 0; tries < 10; tries++) {
-        rc = read_branch(import, name);
-        if (rc == BOUGH_OK)
-            rc = bough__branch_layer(&import->layer, import->store, &import->branch);
-        if (rc != BOUGH_BUSY)
-            break; /* BUSY: the layer was replaced since the row was read */
-    }
+    int rc = bough__move_begin(&import->move, import->store, name, timeout_ms);
     if (rc == BOUGH_OK)
-        rc = bough__layer_seize(import->layer, false, timeout_ms);
-    import->is_seized = rc == BOUGH_OK;
+        rc = bough__seal_begin(&import->seal, import->store, &import->move.row);
     if (rc == BOUGH_OK)
-        rc = bough__branch_seal(&sealed, import->store, &import->branch, NULL, true);
+        rc = bough__catalog_commit_by_id(&head, import->store->catalog, import->move.row.head);
     if (rc == BOUGH_OK)
-        rc = bough__catalog_commit_by_id(&import->head, import->store->catalog, import->branch.head);
+        import->fill.base = import->seal.is_folded ? import->seal.tree : head.tree;
+    bough__commit_row_clear(&head);
     return rc;
 }
 
+static int prepare_commit(struct bough__commit_row *out, const struct import *import,
+                          const struct bough__branch_row *now)
+{
+    const char *message = import->options ? import->options->message : NULL;
+    out->tree = import->fill.tree;
+    out->changed_pages = import->fill.changed_pages;
+    out->message = bough__strdup(message ? message : "import");
+    out->parents = bough__alloc(sizeof *out->parents);
+    if (!out->message || !out->parents)
+        return bough__fail_memory();
+    out->parent_count = 1;
+    memcpy(out->parents[0], now->head, BOUGH__DIGEST_SIZE);
+    return BOUGH_OK;
+}
+
 /* In the catalog's write transaction. The branch may have been renamed or protected while the bytes were read. */
-static int write_rows(struct import *import, struct bough__commit_row *commit, const struct bough__fill *fill)
+static int write_rows(struct bough__commit_row *out, struct import *import)
 {
     struct bough__catalog *catalog = import->store->catalog;
     struct bough__branch_row now = {0};
-    int rc = bough__catalog_branch_by_id(&now, catalog, import->branch.id);
+    bool sealed = false;
+    int rc = bough__move_read(&now, &import->move);
     if (rc == BOUGH_OK)
-        rc = check_writable(&now);
-    if (rc == BOUGH_OK && (now.layer != import->branch.layer || memcmp(now.head, import->branch.head, sizeof now.head)))
-        rc = bough__fail(BOUGH_BUSY, "branch '%s' was changed during the import", now.name);
-    if (rc == BOUGH_OK)
-        rc = bough__commit_record(catalog, commit);
-    if (rc == BOUGH_OK)
-        rc = bough__catalog_new_layer(&now.layer, catalog);
-    now.head_txn = 0;
-    now.node_bytes += fill->stored_bytes;
-    memcpy(now.head, commit->id, sizeof now.head);
-    if (rc == BOUGH_OK)
-        rc = bough__catalog_branch_update(catalog, &now);
+        rc = bough__seal_record(&sealed, &import->seal, &now, NULL, true);
+    if (rc == BOUGH_OK && import->fill.is_equal) {
+        rc = bough__catalog_commit_by_id(out, catalog, now.head);
+    } else if (rc == BOUGH_OK) {
+        rc = prepare_commit(out, import, &now);
+        if (rc == BOUGH_OK)
+            rc = bough__commit_record(catalog, out);
+        now.node_bytes += import->fill.stored_bytes;
+        memcpy(now.head, out->id, sizeof now.head);
+        if (rc == BOUGH_OK)
+            rc = bough__move_write(&import->move, &now);
+    }
     bough__branch_row_clear(&now);
     return rc;
 }
 
-static int record(struct import *import, struct bough__commit_row *commit, const struct bough__fill *fill)
+static int record(struct bough__commit_row *out, struct import *import)
 {
-    struct bough__catalog *catalog = import->store->catalog;
-    commit->tree = fill->tree;
-    commit->changed_pages = fill->changed_pages;
-    commit->message = bough__strdup(import->options && import->options->message ? import->options->message : "import");
-    commit->parents = bough__alloc(sizeof *commit->parents);
-    if (!commit->message || !commit->parents)
-        return BOUGH_NOMEM;
-    commit->parent_count = 1;
-    memcpy(commit->parents[0], import->branch.head, BOUGH__DIGEST_SIZE);
-    int rc = bough__catalog_begin(catalog);
-    if (rc != BOUGH_OK)
-        return rc;
-    rc = write_rows(import, commit, fill);
-    if (rc == BOUGH_OK)
-        rc = bough__catalog_commit(catalog);
-    if (rc != BOUGH_OK)
-        bough__catalog_rollback(catalog);
-    return rc;
+    int rc = bough__catalog_begin(import->store->catalog);
+    return rc == BOUGH_OK ? bough__move_finish(&import->move, write_rows(out, import)) : rc;
 }
 
 int bough__store_import(bough_transfer *out, struct bough_store *store, const char *branch,
                         struct bough__source *source, const bough_options *options)
 {
-    struct import import = {.store = store, .options = options};
+    struct import import = {.store = store,
+                            .options = options,
+                            .fill = {.space = store->space, .catalog = store->catalog, .options = options}};
     struct bough__commit_row commit = {0};
-    struct bough__fill fill = {.space = store->space, .catalog = store->catalog, .options = options};
     memset(out, 0, sizeof *out);
     out->branch = bough__strdup(branch); /* what may fail comes before the row is written */
-    int rc = out->branch ? take_branch(&import, branch) : BOUGH_NOMEM;
+    int rc = out->branch ? take_branch(&import, branch) : bough__fail_memory();
+    if (rc == BOUGH_OK)
+        rc = bough__fill_run(&import.fill, source);
+    if (rc == BOUGH_OK)
+        rc = record(&commit, &import);
+    bool is_new = rc == BOUGH_OK && !import.fill.is_equal;
+    bough__fill_end(&import.fill, is_new);
+    bough__seal_end(&import.seal);
+    bough__move_end(&import.move);
     if (rc == BOUGH_OK) {
-        fill.base = import.head.tree;
-        rc = bough__fill_run(&fill, source);
-    }
-    if (rc == BOUGH_OK && !fill.is_equal)
-        rc = record(&import, &commit, &fill);
-    bool is_new = rc == BOUGH_OK && !fill.is_equal;
-    bough__fill_end(&fill, is_new);
-    if (import.is_seized)
-        bough__layer_unseize(import.layer, is_new); /* whoever slipped in meanwhile holds a layer of the past */
-    bough__layer_close(import.layer);
-    if (rc == BOUGH_OK) {
-        const struct bough__commit_row *result = fill.is_equal ? &import.head : &commit;
-        bough__hex(out->id, result->id, sizeof result->id);
-        bough__hex(out->root, result->root, sizeof result->root);
+        bough__hex(out->id, commit.id, sizeof commit.id);
+        bough__hex(out->root, commit.root, sizeof commit.root);
         out->size_bytes = source->size_bytes;
         out->changed = is_new;
     }
     bough__commit_row_clear(&commit);
-    bough__commit_row_clear(&import.head);
-    bough__branch_row_clear(&import.branch);
     if (rc != BOUGH_OK)
         bough_transfer_release(out);
     return rc;

@@ -130,8 +130,6 @@ static int prepare_writer(struct bough__layer *layer, const struct bough__snapsh
             rc = bough__layer_become_writer(layer);
         pthread_mutex_unlock(&layer->mutex);
     }
-    if (rc == BOUGH_OK && bough__layer_is_gone(layer))
-        rc = bough__fail(BOUGH_GONE, "branch '%s' was deleted", layer->branch);
     if (rc == BOUGH_OK && bough__shm_flags(&layer->shm) & BOUGH__SHM_PROTECTED)
         rc = bough__fail(BOUGH_REFUSED, "branch '%s' is protected", layer->branch);
     if (rc == BOUGH_OK && state.txn != snapshot->txn)

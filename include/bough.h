@@ -80,11 +80,12 @@ typedef struct bough_options {
     void *progress_context;
     const char *message;        /* of a commit that the call makes, or NULL */
     int64_t ttl_ms;             /* lifetime of a branch made; 0 = no end */
-    bool force;                 /* delete: although others have it open; export: overwrite */
+    bool force;                 /* delete: although others have it open; export: overwrite; promote: although moved */
     bool recursive;             /* delete: with all descendants */
     uint32_t page_size;         /* init_empty: 0 = whatever the first write brings */
+    bool discard;               /* reset: do not commit the state left behind */
 } bough_options;
-#define BOUGH_OPTIONS_INIT {sizeof(bough_options), 5000, NULL, NULL, NULL, 0, false, false, 0}
+#define BOUGH_OPTIONS_INIT {sizeof(bough_options), 5000, NULL, NULL, NULL, 0, false, false, 0, false}
 
 /* ---- stores ---------------------------------------------------------------------------------------------------- */
 
@@ -206,6 +207,17 @@ BOUGH_EXPORT int bough_commit_create(bough_sealed *out, bough_store *store, cons
                                      const bough_options *options);
 /* Commits from REF backwards along first parents, newest first; limit 0 = all. */
 BOUGH_EXPORT int bough_commit_log(bough_commits *out, bough_store *store, const char *ref, size_t limit);
+
+/* Puts the branch back to REF's state; ref NULL: to its base commit. What it holds now is committed first (a commit of
+ * the machine, out->left) unless options->discard. Connections that have it open see the new state in their next
+ * transaction. BOUGH_REFUSED: protected. BOUGH_BUSY: a writer does not end in time. BOUGH_USAGE: no base. */
+BOUGH_EXPORT int bough_branch_reset(bough_sealed *out, bough_store *store, const char *name, const char *ref,
+                                    const bough_options *options);
+/* The branch `onto` (NULL: the parent of `name`) takes the state of `name`; out->left is the commit that holds what it
+ * had. BOUGH_REFUSED: it has moved since the fork (without options->force), or is protected. Afterwards the head of
+ * `onto` is head and base of `name`. */
+BOUGH_EXPORT int bough_branch_promote(bough_sealed *out, bough_store *store, const char *name, const char *onto,
+                                      const bough_options *options);
 
 typedef struct bough_tag {
     char *name;

@@ -54,6 +54,9 @@ static int control_pragma(struct bough__file *file, char **arguments)
     } else if (sqlite3_stricmp(name, "mmap_size") == 0) {
         file->mapping_limit = strtoll(value, NULL, 10);
         file->use_mapping = file->mapping_limit != 0;
+    } else if (sqlite3_stricmp(name, "schema_version") == 0) {
+        file->cookie.has_wanted = true;
+        file->cookie.wanted = (uint32_t)strtoll(value, NULL, 10);
     } else if (sqlite3_stricmp(name, "journal_mode") == 0) {
         if (sqlite3_stricmp(value, "wal") == 0)
             return answer(&arguments[0], "delete");
@@ -128,7 +131,7 @@ int bough__file_control(sqlite3_file *handle, int operation, void *argument)
         file->connection = argument;
         return SQLITE_OK;
     case SQLITE_FCNTL_HAS_MOVED:
-        *(int *)argument = file->layer && bough__layer_is_gone(file->layer);
+        *(int *)argument = bough__file_look(file) == BOUGH_GONE;
         return SQLITE_OK;
     case SQLITE_FCNTL_LOCKSTATE:
         *(int *)argument = file->lock;

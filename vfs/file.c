@@ -86,13 +86,59 @@ static int pin_newest(struct bough__file *file)
     return BOUGH_OK;
 }
 
+static int open_store(bough_store **out, const struct bough__file *file)
+{
+    struct bough__branch_path parts;
+    *out = NULL;
+    if (!bough__branch_path_parse(&parts, file->path))
+        return bough__fail(BOUGH_NOT_FOUND, "the store of %s is gone", file->path);
+    return bough__branch_path_store(out, file->path, &parts);
+}
+
+int bough__file_look(struct bough__file *file)
+{
+    bough_store *store = NULL;
+    if (!file->layer || !bough__layer_is_doubtful(file->layer))
+        return BOUGH_OK;
+    int rc = open_store(&store, file);
+    if (rc == BOUGH_OK)
+        rc = bough__branch_look(store, file->branch_id, file->layer);
+    bough_store_close(store);
+    return rc;
+}
+
+/* The branch may have taken another state, with a layer of its own: goes on there. */
+static int follow(struct bough__file *file)
+{
+    bough_store *store = NULL;
+    struct bough__layer *now = NULL;
+    bool is_protected = false;
+    int rc = open_store(&store, file);
+    if (rc == BOUGH_OK)
+        rc = bough__branch_follow(&now, &is_protected, store, file->branch_id, file->layer);
+    bough_store_close(store);
+    if (rc != BOUGH_OK || !now)
+        return rc;
+    unpin(file);
+    bough__layer_close(file->layer);
+    file->layer = now;
+    file->is_readonly = file->is_readonly || is_protected;
+    /* Nothing that SQLite has in its cache, and no statement that it has prepared, belongs to this state. */
+    memset(&file->cache, 0, sizeof(file->cache));
+    file->cookie.is_stale = true;
+    return BOUGH_OK;
+}
+
 /* For SHARED: the present pin will do while it is the newest. */
 static int pin_for_reading(struct bough__file *file)
 {
+    int rc = BOUGH_OK;
     if (file->is_fixed)
         return BOUGH_OK;
-    if (bough__layer_is_gone(file->layer))
-        return bough__fail(BOUGH_GONE, "the branch at %s was deleted", file->path);
+    if (bough__layer_is_doubtful(file->layer))
+        rc = follow(file);
+    if (rc != BOUGH_OK)
+        return rc;
     if (file->is_pinned && bough__snapshot_resume(&file->snapshots[file->current]))
         return BOUGH_OK;
     return pin_newest(file);
@@ -109,7 +155,9 @@ static int open_view(struct view *out, struct bough__snapshot *momentary, struct
             return bough__fail(BOUGH_IO, "the state that %s was left in could not be opened", file->path);
         *out = view_of_snapshot(pinned(file));
     } else {
-        int rc = bough__snapshot_pin(momentary, file->layer);
+        int rc = bough__layer_is_doubtful(file->layer) ? follow(file) : BOUGH_OK;
+        if (rc == BOUGH_OK)
+            rc = bough__snapshot_pin(momentary, file->layer);
         if (rc != BOUGH_OK)
             return rc;
         *out = view_of_snapshot(momentary);
@@ -160,6 +208,7 @@ static int read_validity(struct bough__file *file, uint8_t out[BOUGH__VALIDITY_B
     struct bough__cache *cache = &file->cache;
     if (file->txn) {
         bough__txn_rollback(file->txn);
+        file->cookie.txn_delta = file->cookie.delta;
         cache->has_bytes = false;
     }
     if (cache->has_state && cache->txn == file->state && cache->has_bytes) {
@@ -200,6 +249,49 @@ static int read_range(struct bough__file *file, const struct view *view, uint8_t
     return BOUGH_OK;
 }
 
+/* SQLite knows this cookie now. */
+static void note_cookie(struct bough__cookie *cookie, uint32_t shown)
+{
+    cookie->highest = !cookie->has_shown || shown > cookie->highest ? shown : cookie->highest;
+    cookie->has_shown = true;
+}
+
+/* SQLite takes prepared statements and its picture of the schema for right while the schema cookie is the one that it
+ * knows. After the branch took another state that may well be so by chance, hence the cookie is shown with a delta that
+ * makes it one that this connection has never seen. */
+static void show_cookie(struct bough__file *file, uint8_t *bytes, size_t len_bytes, uint64_t offset)
+{
+    struct bough__cookie *cookie = &file->cookie;
+    if (offset > BOUGH__COOKIE_OFFSET || offset + len_bytes < BOUGH__COOKIE_OFFSET + BOUGH__COOKIE_BYTES)
+        return;
+    uint8_t *at = bytes + (BOUGH__COOKIE_OFFSET - offset);
+    uint32_t stored = bough__header_cookie(at);
+    if (file->lock != SQLITE_LOCK_NONE && cookie->is_stale) {
+        cookie->is_stale = false;
+        if (cookie->has_shown)
+            cookie->delta = cookie->txn_delta = cookie->highest + 1 - stored;
+    }
+    uint32_t shown = stored + (file->txn ? cookie->txn_delta : cookie->delta);
+    bough__header_set_cookie(at, shown);
+    if (file->lock != SQLITE_LOCK_NONE)
+        note_cookie(cookie, shown);
+}
+
+/* A first page is on its way into the store. PRAGMA schema_version = N means N itself. */
+static void take_cookie(struct bough__cookie *cookie, const uint8_t *page)
+{
+    uint32_t shown = bough__header_cookie(page + BOUGH__COOKIE_OFFSET);
+    if (cookie->has_wanted && shown == cookie->wanted)
+        cookie->txn_delta = 0;
+    note_cookie(cookie, shown);
+}
+
+static void keep_cookie(const struct bough__cookie *cookie, uint8_t *page)
+{
+    uint8_t *at = page + BOUGH__COOKIE_OFFSET;
+    bough__header_set_cookie(at, bough__header_cookie(at) - cookie->txn_delta);
+}
+
 /* Bytes were read that may belong to the header. */
 static void show_header(struct bough__file *file, uint8_t *bytes, size_t len_bytes, uint64_t offset)
 {
@@ -212,6 +304,7 @@ static void show_header(struct bough__file *file, uint8_t *bytes, size_t len_byt
         file->cache.wal = bough__header_wal(bytes);
     }
     bough__header_show(bytes, len_bytes, offset);
+    show_cookie(file, bytes, len_bytes, offset);
 }
 
 static int file_read(sqlite3_file *handle, void *out, int len, sqlite3_int64 at)
@@ -268,9 +361,9 @@ static int read_for_change(struct bough__file *file, uint64_t block)
     return rc == BOUGH_OK ? read_block(&view, block, file->scratch, file->use_mapping) : rc;
 }
 
-/* Writes part of a block, or one that must be changed on its way. */
+/* Writes part of a block, or a first page, which must be changed on its way. */
 static int write_part(struct bough__file *file, uint64_t block, size_t within, const uint8_t *bytes, size_t len_bytes,
-                      bool keeps_wal)
+                      bool is_page_1)
 {
     uint32_t block_bytes = bough__txn_block_size(file->txn);
     uint64_t size = bough__txn_size(file->txn), end = block * block_bytes + within + len_bytes;
@@ -278,8 +371,11 @@ static int write_part(struct bough__file *file, uint64_t block, size_t within, c
     if (rc != BOUGH_OK)
         return rc;
     memcpy(file->scratch + within, bytes, len_bytes);
-    if (keeps_wal)
-        bough__header_keep(file->scratch, file->cache.wal);
+    if (is_page_1) {
+        if (bough__header_keeps(file->scratch, file->cache.wal))
+            bough__header_keep(file->scratch, file->cache.wal);
+        keep_cookie(&file->cookie, file->scratch);
+    }
     rc = bough__txn_write(file->txn, block, file->scratch);
     /* A block counts as whole when it is written; the database ends where SQLite's last byte does. */
     end = end > size ? end : size;
@@ -327,12 +423,12 @@ static int write_page_1(struct bough__file *file, const uint8_t *page, size_t le
         rc = refuse_wal(file, page, len_bytes);
     if (rc != BOUGH_OK)
         return rc;
-    bool keeps_wal = bough__header_keeps(page, file->cache.wal);
+    take_cookie(&file->cookie, page);
     size_t count = len_bytes < block_bytes ? len_bytes : block_bytes;
-    if (len_bytes == block_bytes && !keeps_wal)
+    if (len_bytes == block_bytes && !bough__header_keeps(page, file->cache.wal) && file->cookie.txn_delta == 0)
         rc = bough__txn_write(file->txn, 0, page);
     else
-        rc = write_part(file, 0, 0, page, count, keeps_wal);
+        rc = write_part(file, 0, 0, page, count, true);
     if (rc != BOUGH_OK)
         return rc;
     /* A page copied from a WAL database says 2 in SQLite's cache and is shown as 1 from now on. */
@@ -417,6 +513,7 @@ int bough__file_commit(struct bough__file *file)
         file->cache.has_wal = false;
         return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
     }
+    file->cookie.delta = file->cookie.txn_delta;
     /* The cache shows what was just committed. Should there be no memory for the new pin, the unlock tries again. */
     file->cache.txn = committed;
     if (pin_newest(file) != BOUGH_OK)
@@ -441,15 +538,22 @@ static void end_txn(struct bough__file *file)
     file->txn = NULL;
 }
 
+/* The writer's lock keeps the branch where it is, so the look that counts is the one after taking it. */
 static int begin_txn(struct bough__file *file)
 {
     if (file->is_readonly)
         return SQLITE_READONLY;
-    if (bough__layer_is_gone(file->layer))
-        return SQLITE_READONLY_DBMOVED;
     if (!file->is_pinned)
         return SQLITE_IOERR_LOCK;
-    return bough__sqlite_code(bough__txn_begin(&file->txn, pinned(file)), BOUGH__AT_RESERVE);
+    int rc = bough__file_look(file);
+    if (rc == BOUGH_OK)
+        rc = bough__txn_begin(&file->txn, pinned(file));
+    if (rc == BOUGH_OK && (rc = bough__file_look(file)) != BOUGH_OK) {
+        bough__txn_end(file->txn);
+        file->txn = NULL;
+    }
+    file->cookie.txn_delta = file->cookie.delta;
+    return bough__sqlite_code(rc, BOUGH__AT_RESERVE);
 }
 
 static int file_lock(sqlite3_file *handle, int level)
@@ -596,19 +700,20 @@ static int open_target_once(struct bough__file *file, bough_store *store, const 
             file->is_pinned = file->is_fixed = file->is_readonly = true;
     } else {
         rc = bough__branch_layer(&file->layer, store, &target.branch);
+        file->branch_id = target.branch.id;
         file->is_readonly = file->is_readonly || target.branch.is_protected;
     }
     bough__target_clear(&target);
     return rc;
 }
 
-/* BOUGH_BUSY and BOUGH_GONE: the branch was replaced or deleted after its row was read, so that another look helps. */
+/* BOUGH_STALE and BOUGH_GONE: the branch was replaced or deleted after its row was read, so that another look helps. */
 static int open_target(struct bough__file *file, bough_store *store, const char *ref)
 {
-    int rc = BOUGH_BUSY;
+    int rc = BOUGH_STALE;
     bough__space_retain(store->space);
     file->space = store->space;
-    for (int tries = 0; tries < 10 && (rc == BOUGH_BUSY || rc == BOUGH_GONE); tries++)
+    for (int tries = 0; tries < BOUGH__STALE_TRIES && (rc == BOUGH_STALE || rc == BOUGH_GONE); tries++)
         rc = open_target_once(file, store, ref);
     return rc;
 }

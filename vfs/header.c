@@ -35,6 +35,17 @@ void bough__header_keep(uint8_t *page, unsigned wal)
     }
 }
 
+uint32_t bough__header_cookie(const uint8_t bytes[BOUGH__COOKIE_BYTES])
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+void bough__header_set_cookie(uint8_t bytes[BOUGH__COOKIE_BYTES], uint32_t cookie)
+{
+    for (int i = 0; i < BOUGH__COOKIE_BYTES; i++)
+        bytes[i] = (uint8_t)(cookie >> (24 - 8 * i));
+}
+
 bool bough__header_enters_wal(const uint8_t *stored, const uint8_t *page, size_t len_bytes)
 {
     if (len_bytes < BOUGH__HEADER_BYTES || page[VERSIONS] != WAL || page[VERSIONS + 1] != WAL)

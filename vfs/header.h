@@ -1,4 +1,4 @@
-/* header.h - the bytes of SQLite's database header that the VFS knows: 18, 19 and 24 to 39. Pure functions; no other
+/* header.h - the bytes of SQLite's database header that the VFS knows: 18, 19 and 24 to 43. Pure functions; no other
  * file of bough knows what a database header looks like, except the capture of database files.
  */
 #ifndef BOUGH_VFS_HEADER_H
@@ -11,6 +11,8 @@
 #define BOUGH__HEADER_BYTES 100
 #define BOUGH__VALIDITY_OFFSET 24 /* what SQLite compares to see whether its cache is still right */
 #define BOUGH__VALIDITY_BYTES 16
+#define BOUGH__COOKIE_OFFSET 40 /* the schema cookie, a big-endian number */
+#define BOUGH__COOKIE_BYTES 4
 
 /* Which of the write version (byte 18) and the read version (byte 19) say WAL; page begins at byte 0. */
 unsigned bough__header_wal(const uint8_t *page);
@@ -21,6 +23,8 @@ void bough__header_show(uint8_t *bytes, size_t len_bytes, uint64_t offset);
  * page that is replaced) goes on saying so. Returns false when nothing has to change. */
 bool bough__header_keeps(const uint8_t *page, unsigned wal);
 void bough__header_keep(uint8_t *page, unsigned wal);
+uint32_t bough__header_cookie(const uint8_t bytes[BOUGH__COOKIE_BYTES]);
+void bough__header_set_cookie(uint8_t bytes[BOUGH__COOKIE_BYTES], uint32_t cookie);
 /* True when `page` would turn `stored` into a WAL database and do nothing else: PRAGMA journal_mode=WAL at work. */
 bool bough__header_enters_wal(const uint8_t *stored, const uint8_t *page, size_t len_bytes);
 

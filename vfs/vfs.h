@@ -39,10 +39,22 @@ struct bough__cache {
     unsigned wal;           /* bough__header_wal of the stored page 1, as of the open transaction */
 };
 
+/* The schema cookie as this connection sees it: the stored one and a delta, which is 0 until the branch takes another
+ * state while the connection has it open. */
+struct bough__cookie {
+    uint32_t delta, txn_delta;   /* of the committed state; as the open transaction has it */
+    bool is_stale;               /* the branch took another state: a new delta is due */
+    bool has_shown;
+    uint32_t highest;            /* of those that SQLite has seen */
+    bool has_wanted;
+    uint32_t wanted;             /* of the last PRAGMA schema_version = N */
+};
+
 /* An open branch or past state. */
 struct bough__file {
     struct bough__space *space;
     struct bough__layer *layer;  /* NULL: a past state */
+    int64_t branch_id;           /* finds the branch again when its layer is left */
     struct bough__snapshot snapshots[2];
     unsigned current;            /* of the two, the one that is read */
     bool is_pinned;              /* the current one holds a state; kept over unlocks */
@@ -58,6 +70,7 @@ struct bough__file {
     sqlite3_int64 mapping_limit; /* PRAGMA mmap_size as last given; -1: never */
     sqlite3 **connection;        /* FCNTL_PDB: whoever uses the file at the moment */
     struct bough__cache cache;
+    struct bough__cookie cookie;
     struct bough__journal *journal;
     uint8_t *scratch;            /* one block */
     uint32_t scratch_bytes;
@@ -78,6 +91,9 @@ int bough__file_open(sqlite3_file *out, const char *path, const struct bough__br
 /* xFileControl, and what it needs of file.c: dropping and committing the open transaction. */
 int bough__file_control(sqlite3_file *handle, int operation, void *argument);
 int bough__file_commit(struct bough__file *file);
+/* Is the layer the branch's still? BOUGH_OK, BOUGH_STALE (the branch has another one), BOUGH_GONE. No system call
+ * unless somebody has raised a doubt. */
+int bough__file_look(struct bough__file *file);
 struct bough__journal_pages bough__file_pages(struct bough__file *file);
 
 #endif

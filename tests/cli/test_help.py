@@ -6,10 +6,10 @@ import subprocess
 
 import support
 
-COMMANDS = ["init", "import", "export", "branch", "switch", "rename", "delete", "protect", "unprotect", "status",
-            "tree", "commit", "log", "tag", "diff", "sql", "url", "verify", "du", "help"]
+COMMANDS = ["init", "import", "export", "branch", "switch", "rename", "delete", "protect", "unprotect", "reset", "promote",
+            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "verify", "du", "help"]
 ALIASES = {"fork": "branch", "checkout": "switch", "drop": "delete", "rm": "delete", "snapshot": "commit"}
-LATER = ["compare", "try", "migrate", "run", "promote", "reset", "gc"]
+LATER = ["compare", "try", "migrate", "run", "gc"]
 
 
 class Help(support.Case):

@@ -129,7 +129,8 @@ class CommandLine(unittest.TestCase):
         db.close()
         general = self.text.split("\n## JSON\n")[1].split("\n## ")[0]
         runs = [("init", "shop.db"), ("branch", "premium"), ("sql", "premium", "CREATE TABLE u(a)"), ("status", "premium"),
-                ("diff", "main", "premium"), ("commit", "premium"), ("log", "premium"), ("tag", "v1", "premium"), ("tree",),
+                ("diff", "main", "premium"), ("commit", "premium"), ("promote", "premium"),
+                ("reset", "main", "--to", "main~1"), ("log", "premium"), ("tag", "v1", "premium"), ("tree",),
                 ("export", "premium", "out.db"), ("import", "out.db", "-b", "main"), ("du",), ("verify",), ("url", "v1"),
                 ("switch", "premium"), ("rename", "premium", "gold"), ("protect", "main"), ("unprotect", "main"),
                 ("delete", "gold")]

@@ -191,7 +191,7 @@ static void live(const char *branch, int commands, int answers)
         bough__branch_layer(&layer, store, &row) != BOUGH_OK || write(answers, "r", 1) != 1)
         _exit(1);
     while (read(commands, &command, 1) == 1)
-        if (write(answers, bough__layer_is_gone(layer) ? "y" : "n", 1) != 1)
+        if (write(answers, bough__layer_is_doubtful(layer) ? "y" : "n", 1) != 1)
             _exit(1);
     bough__layer_close(layer);
     bough_store_close(store);

@@ -35,7 +35,7 @@ struct fixture_peer {
     int pid, to, from;
 };
 struct fixture_peer fixture_peer(const char *branch);
-/* What bough__layer_is_gone says there. */
+/* What bough__layer_is_doubtful says there. */
 bool fixture_peer_is_gone(const struct fixture_peer *peer);
 void fixture_end_peer(struct fixture_peer *peer);
 

@@ -154,14 +154,13 @@ TEST(open_in_this_process)
     bough_store *store = family(), *other = fixture_open();
     struct bough__branch_row row;
     struct bough__layer *layer = NULL;
-    struct bough__snapshot snapshot;
     fixture_write(store, "d", 0, 7);
     ASSERT_OK(bough__catalog_branch_by_name(&row, other->catalog, "d"));
     ASSERT_OK(bough__branch_layer(&layer, other, &row));
     ASSERT_CODE(BOUGH_REFUSED, drop(store, "d", false, false));
     ASSERT_OK(drop(store, "d", false, true));
-    ck_assert(bough__layer_is_gone(layer));
-    ASSERT_CODE(BOUGH_GONE, bough__snapshot_pin(&snapshot, layer));
+    ck_assert(bough__layer_is_doubtful(layer));
+    ASSERT_CODE(BOUGH_GONE, bough__branch_look(other, row.id, layer));
     bough__layer_close(layer);
     ASSERT_CODE(BOUGH_GONE, bough__branch_layer(&layer, other, &row)); /* with the row of before */
     ck_assert_ptr_null(layer);

@@ -1,0 +1,559 @@
+/* test_moves.c - connections that stay open while their branch is reset, promoted onto, imported into or deleted.
+ *
+ * The answers of the open connection are compared with those of a fresh one. What makes it hard is what SQLite keeps:
+ * pages, the schema, prepared statements, cursors, and what virtual tables keep beside them.
+ */
+#include "database.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bough_store *store;
+
+static void begin(void)
+{
+    database_store("s");
+    ASSERT_OK(bough_store_open(&store, harness_path("s.bough"), NULL));
+}
+
+static int reset(const char *ref, bool discards)
+{
+    bough_sealed sealed;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    options.discard = discards;
+    options.timeout_ms = 50;
+    int rc = bough_branch_reset(&sealed, store, "main", ref, &options);
+    if (rc == BOUGH_OK)
+        bough_sealed_release(&sealed);
+    return rc;
+}
+
+static void tag(const char *name)
+{
+    bough_tags tags;
+    ASSERT_OK(bough_tag_create(&tags, store, name, "main"));
+    bough_tags_release(&tags);
+}
+
+/* The same query on the open connection and on a fresh one. */
+static void same(sqlite3 *db, const char *query)
+{
+    sqlite3 *fresh = database_open();
+    char *expected = database_rows(fresh, "%s", query), *got = database_rows(db, "%s", query);
+    ck_assert_str_eq(got, expected);
+    free(expected);
+    free(got);
+    database_close(fresh);
+}
+
+/* ---- pages and counters ---- */
+
+TEST(the_next_transaction_sees_the_new_state)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 200, 300);
+    tag("v1");
+    database_run(db, "UPDATE t SET b = 'new' WHERE a %% 3 = 0");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'new'"), 66);
+    ASSERT_OK(reset("v1", false));
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'new'"), 0);
+    same(db, "SELECT * FROM t");
+    database_run(db, "INSERT INTO t VALUES(1000, 'after')");
+    same(db, "SELECT * FROM t");
+    database_check(db);
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(a_read_in_progress_ends_on_its_state)
+{
+    begin();
+    sqlite3 *db = database_open(), *writer = database_open();
+    sqlite3_stmt *cursor = NULL;
+    database_fill(db, 2000, 100);
+    tag("v1");
+    database_run(db, "UPDATE t SET b = 'new'");
+    CODE(SQLITE_OK, sqlite3_prepare_v2(db, "SELECT a, b FROM t ORDER BY a", -1, &cursor, NULL));
+    int rows = 0;
+    for (; sqlite3_step(cursor) == SQLITE_ROW; rows++) {
+        ck_assert_str_eq((const char *)sqlite3_column_text(cursor, 1), "new");
+        if (rows == 5) {
+            ASSERT_OK(reset("v1", true));
+            database_run(writer, "DELETE FROM t WHERE a > 10");
+        }
+    }
+    ck_assert_int_eq(rows, 2000);
+    sqlite3_finalize(cursor);
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 10);
+    same(db, "SELECT * FROM t");
+    database_close(writer);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* Both states have the same change counter, and the open connection's cache is full of the other one's pages. */
+TEST(equal_counters)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 100, 200);
+    tag("zero");
+    database_run(db, "UPDATE t SET b = 'one'");
+    tag("one");
+    ASSERT_OK(reset("zero", true));
+    database_run(db, "UPDATE t SET b = 'two'");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'two'"), 100);
+    ASSERT_OK(reset("one", true));
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'one'"), 100);
+    database_check(db);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* ---- schema ---- */
+
+/* Equal schema cookies: an INSERT that was prepared for b must not land in the table that stands in its place. */
+TEST(equal_cookies)
+{
+    begin();
+    sqlite3 *db = database_open();
+    sqlite3_stmt *insert = NULL;
+    database_run(db, "CREATE TABLE base(x)");
+    tag("base");
+    database_run(db, "CREATE TABLE a(x)");
+    database_run(db, "CREATE TABLE b(x)");
+    tag("ab");
+    int64_t cookie = database_number(db, "PRAGMA schema_version");
+    ASSERT_OK(reset("base", true));
+    database_run(db, "CREATE TABLE b(x)");
+    database_run(db, "CREATE TABLE a(x)");
+    tag("ba");
+    ASSERT_OK(reset("ab", true));
+    sqlite3 *other = database_open();
+    CODE(SQLITE_OK, sqlite3_prepare_v2(other, "INSERT INTO b VALUES('meant for b')", -1, &insert, NULL));
+    ck_assert_int_eq(database_number(other, "PRAGMA schema_version"), cookie);
+    ASSERT_OK(reset("ba", true));
+    CODE(SQLITE_DONE, sqlite3_step(insert));
+    sqlite3_finalize(insert);
+    ck_assert_int_eq(database_number(other, "SELECT count(*) FROM b"), 1);
+    ck_assert_int_eq(database_number(other, "SELECT count(*) FROM a"), 0);
+    same(other, "SELECT 'a', x FROM a UNION ALL SELECT 'b', x FROM b");
+    /* What a fresh connection sees is the true cookie. */
+    sqlite3 *fresh = database_open();
+    ck_assert_int_eq(database_number(fresh, "PRAGMA schema_version"), cookie);
+    database_close(fresh);
+    database_close(other);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* A statement of two changes ago meets the cookie of its time again. */
+TEST(a_cookie_comes_back)
+{
+    begin();
+    sqlite3 *db = database_open();
+    sqlite3_stmt *insert = NULL;
+    database_run(db, "CREATE TABLE base(x)");
+    tag("base");
+    database_run(db, "CREATE TABLE a(x)");
+    database_run(db, "CREATE TABLE b(x)");
+    tag("ab");
+    ASSERT_OK(reset("base", true));
+    database_run(db, "CREATE TABLE b(x)");
+    database_run(db, "CREATE TABLE a(x)");
+    tag("ba");
+    for (int round = 0; round < 6; round++) {
+        ASSERT_OK(reset(round % 2 ? "ab" : "ba", true));
+        if (!insert)
+            CODE(SQLITE_OK, sqlite3_prepare_v2(db, "INSERT INTO b VALUES(1)", -1, &insert, NULL));
+        CODE(SQLITE_DONE, sqlite3_step(insert));
+        sqlite3_reset(insert);
+        ck_assert_int_eq(database_number(db, "SELECT count(*) FROM b"), 1);
+        ck_assert_int_eq(database_number(db, "SELECT count(*) FROM a"), 0);
+        database_run(db, "CREATE TABLE c%d(x)", round); /* the connection's own changes move the cookie as well */
+    }
+    sqlite3_finalize(insert);
+    database_check(db);
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(the_delta_stays_out_of_the_store)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_run(db, "CREATE TABLE a(x)");
+    tag("v1");
+    int64_t cookie = database_number(db, "PRAGMA schema_version");
+    database_run(db, "CREATE TABLE b(x)");
+    ASSERT_OK(reset("v1", true));
+    int64_t shown = database_number(db, "PRAGMA schema_version");
+    ck_assert_int_gt(shown, cookie + 1);
+    database_run(db, "CREATE TABLE d(x)");
+    ck_assert_int_eq(database_number(db, "PRAGMA schema_version"), shown + 1);
+    sqlite3 *fresh = database_open();
+    ck_assert_int_eq(database_number(fresh, "PRAGMA schema_version"), cookie + 1);
+    /* A number that somebody sets is that number. */
+    database_run(db, "PRAGMA schema_version = 700");
+    ck_assert_int_eq(database_number(fresh, "PRAGMA schema_version"), 700);
+    ck_assert_int_eq(database_number(db, "PRAGMA schema_version"), 700);
+    database_run(db, "VACUUM");
+    ck_assert_int_eq(database_number(fresh, "PRAGMA schema_version"),
+                     database_number(db, "PRAGMA schema_version"));
+    database_check(fresh);
+    database_close(fresh);
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(a_schema_number_that_is_rolled_back)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_run(db, "CREATE TABLE a(x)");
+    tag("v1");
+    database_run(db, "CREATE TABLE b(x)");
+    ASSERT_OK(reset("v1", true));
+    sqlite3 *fresh = database_open();
+    int64_t stored = database_number(fresh, "PRAGMA schema_version");
+    int64_t shown = database_number(db, "PRAGMA schema_version");
+    database_run(db, "BEGIN; PRAGMA schema_version = 900; INSERT INTO a VALUES(1)");
+    database_run(db, "ROLLBACK");
+    ck_assert_int_eq(database_number(db, "PRAGMA schema_version"), shown);
+    database_run(db, "INSERT INTO a VALUES(1)");
+    ck_assert_int_eq(database_number(fresh, "PRAGMA schema_version"), stored);
+    database_close(fresh);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* ---- virtual tables, shared cache ---- */
+
+TEST(full_text_and_r_tree)
+{
+    static const char *const word = "SELECT rowid, x FROM f WHERE f MATCH 'word'";
+    static const char *const box = "SELECT id FROM r WHERE lo <= 50 AND hi >= 10 ORDER BY id";
+    begin();
+    sqlite3 *db = database_open();
+    database_run(db, "CREATE VIRTUAL TABLE f USING fts5(x); CREATE VIRTUAL TABLE r USING rtree(id, lo, hi)");
+    for (int i = 0; i < 50; i++)
+        database_run(db, "INSERT INTO f VALUES('word number %d'); INSERT INTO r VALUES(%d, %d, %d)", i, i, i, i + 1);
+    tag("v1");
+    database_run(db, "UPDATE f SET x = 'nothing'; DELETE FROM r WHERE id < 30");
+    same(db, word);
+    for (int round = 0; round < 4; round++) {
+        ASSERT_OK(reset("v1", round % 2 != 0));
+        if (round < 2) {
+            same(db, word);
+            same(db, box);
+        }
+        database_run(db, "INSERT INTO f VALUES('another word'); INSERT INTO r VALUES(99, 20, 21)");
+        same(db, word);
+        same(db, box);
+        database_run(db, "INSERT INTO f(f) VALUES('integrity-check')");
+        database_check(db);
+    }
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(shared_cache)
+{
+    begin();
+    sqlite3 *seed = database_open();
+    database_fill(seed, 50, 100);
+    database_close(seed);
+    tag("v1");
+    const char *uri = database_uri("s", "main", "&cache=shared");
+    sqlite3 *first = database_open_uri(uri), *second = database_open_uri(uri);
+    database_run(first, "UPDATE t SET b = 'new'; CREATE TABLE more(x)");
+    ck_assert_int_eq(database_number(second, "SELECT count(*) FROM more"), 0);
+    ASSERT_OK(reset("v1", false));
+    same(second, "SELECT * FROM t");
+    same(first, "SELECT name FROM sqlite_schema");
+    CODE(SQLITE_ERROR, database_try(second, "SELECT * FROM more") & 0xff);
+    database_close(second);
+    database_close(first);
+    bough_store_close(store);
+}
+
+/* ---- writers ---- */
+
+TEST(a_writer_is_waited_for_and_not_lost)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 100);
+    tag("v1");
+    database_run(db, "BEGIN IMMEDIATE; INSERT INTO t VALUES(500, 'kept')");
+    ASSERT_CODE(BOUGH_BUSY, reset("v1", false));
+    database_run(db, "COMMIT");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 21);
+    bough_sealed sealed;
+    ASSERT_OK(bough_branch_reset(&sealed, store, "main", "v1", NULL));
+    sqlite3 *left = database_open_uri(database_uri("s", "main", "&at=v1"));
+    ck_assert_int_eq(database_number(left, "SELECT count(*) FROM t"), 20);
+    database_close(left);
+    char at[100];
+    snprintf(at, sizeof at, "&at=%s", sealed.left);
+    left = database_open_uri(database_uri("s", "main", at));
+    ck_assert_int_eq(database_number(left, "SELECT count(*) FROM t WHERE a = 500"), 1);
+    database_close(left);
+    bough_sealed_release(&sealed);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* A read transaction of before the reset cannot be written on; the next one can. */
+TEST(a_stale_transaction_cannot_be_written)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 100);
+    tag("v1");
+    database_run(db, "DELETE FROM t WHERE a = 1");
+    database_run(db, "BEGIN");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 19);
+    ASSERT_OK(reset("v1", false));
+    CODE(SQLITE_BUSY_SNAPSHOT, database_try(db, "INSERT INTO t VALUES(600, 'x')"));
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 19);
+    database_run(db, "COMMIT");
+    database_run(db, "INSERT INTO t VALUES(600, 'x')");
+    same(db, "SELECT * FROM t");
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(exclusive_mode)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 100);
+    tag("v1");
+    database_run(db, "DELETE FROM t WHERE a = 1");
+    database_run(db, "PRAGMA locking_mode = EXCLUSIVE");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 19);
+    ASSERT_OK(reset("v1", false)); /* it has only read: it keeps its state until it lets go */
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 19);
+    CODE(SQLITE_BUSY, database_try(db, "INSERT INTO t VALUES(700, 'x')") & 0xff);
+    database_run(db, "BEGIN");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 19);
+    CODE(SQLITE_BUSY_SNAPSHOT, database_try(db, "INSERT INTO t VALUES(700, 'x')"));
+    database_run(db, "COMMIT");
+    database_run(db, "PRAGMA locking_mode = NORMAL");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 19);
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 20);
+    database_run(db, "PRAGMA locking_mode = EXCLUSIVE; INSERT INTO t VALUES(700, 'x')");
+    ASSERT_CODE(BOUGH_BUSY, reset("v1", false)); /* it has written */
+    database_run(db, "INSERT INTO t VALUES(701, 'x')");
+    database_run(db, "PRAGMA locking_mode = NORMAL");
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 22);
+    ASSERT_OK(reset("v1", false));
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 20);
+    same(db, "SELECT * FROM t");
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* ---- other ways to another state ---- */
+
+TEST(another_page_size_comes_in)
+{
+    begin();
+    sqlite3 *db = database_open(), *plain = NULL;
+    const char *file = strdup(harness_path("other.db"));
+    database_fill(db, 100, 300);
+    CODE(SQLITE_OK, sqlite3_open(file, &plain));
+    database_run(plain, "PRAGMA page_size = 16384; CREATE TABLE u(x); INSERT INTO u VALUES(42)");
+    database_close(plain);
+    bough_transfer transfer;
+    ASSERT_OK(bough_import(&transfer, store, "main", file, NULL));
+    bough_transfer_release(&transfer);
+    ck_assert_int_eq(database_number(db, "SELECT x FROM u"), 42);
+    ck_assert_int_eq(database_number(db, "PRAGMA page_size"), 16384);
+    database_run(db, "INSERT INTO u SELECT randomblob(5000) FROM u");
+    same(db, "SELECT count(*), sum(length(x)) FROM u");
+    database_check(db);
+    database_close(db);
+    bough_store_close(store);
+    free((void *)file);
+}
+
+TEST(promoted_onto)
+{
+    static const char *const names[] = {"try"};
+    begin();
+    sqlite3 *db = database_open();
+    bough_branches branches;
+    bough_sealed sealed;
+    database_fill(db, 30, 100);
+    ASSERT_OK(bough_branch_create(&branches, store, names, 1, "main", NULL));
+    bough_branches_release(&branches);
+    sqlite3 *try = database_open_uri(database_uri("s", "try", ""));
+    for (int round = 0; round < 3; round++) {
+        database_run(try, "CREATE TABLE n%d(x); DELETE FROM t WHERE a = %d", round, round + 1);
+        ASSERT_OK(bough_branch_promote(&sealed, store, "try", NULL, NULL));
+        ck_assert(sealed.changed);
+        bough_sealed_release(&sealed);
+        ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 29 - round);
+        same(db, "SELECT name FROM sqlite_schema");
+        ck_assert_int_eq(database_number(try, "SELECT count(*) FROM t"), 29 - round);
+    }
+    database_check(db);
+    database_close(try);
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(deleted_and_made_again)
+{
+    static const char *const names[] = {"b"};
+    bough_branches branches;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    begin();
+    sqlite3 *seed = database_open();
+    database_fill(seed, 10, 100);
+    database_close(seed);
+    ASSERT_OK(bough_branch_create(&branches, store, names, 1, "main", NULL));
+    bough_branches_release(&branches);
+    sqlite3 *db = database_open_uri(database_uri("s", "b", ""));
+    sqlite3_stmt *cursor = NULL;
+    database_run(db, "DELETE FROM t WHERE a = 1; BEGIN");
+    CODE(SQLITE_OK, sqlite3_prepare_v2(db, "SELECT a FROM t", -1, &cursor, NULL));
+    CODE(SQLITE_ROW, sqlite3_step(cursor));
+    options.force = true;
+    ASSERT_OK(bough_branch_delete(&branches, store, names, 1, &options));
+    bough_branches_release(&branches);
+    ASSERT_OK(bough_branch_create(&branches, store, names, 1, "main", NULL));
+    bough_branches_release(&branches);
+    int rows = 1;
+    while (sqlite3_step(cursor) == SQLITE_ROW)
+        rows++;
+    ck_assert_int_eq(rows, 9);
+    CODE(SQLITE_READONLY_DBMOVED, database_try(db, "INSERT INTO t VALUES(99, 'x')"));
+    sqlite3_finalize(cursor);
+    database_run(db, "COMMIT");
+    CODE(SQLITE_IOERR, database_try(db, "SELECT count(*) FROM t") & 0xff);
+    CODE(SQLITE_IOERR, database_try(db, "INSERT INTO t VALUES(99, 'x')") & 0xff);
+    sqlite3 *again = database_open_uri(database_uri("s", "b", ""));
+    ck_assert_int_eq(database_number(again, "SELECT count(*) FROM t"), 10);
+    database_close(again);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* ---- at random ---- */
+
+static const char *const questions[] = {
+    "SELECT name, sql FROM sqlite_schema ORDER BY name",
+    "SELECT count(*), sum(a), group_concat(substr(b, 1, 3)) FROM t",
+    "SELECT x FROM f WHERE f MATCH 'word' ORDER BY rowid",
+    "SELECT id FROM r WHERE lo < 40 ORDER BY id",
+    "SELECT * FROM w ORDER BY k",
+};
+
+/* One change to the branch's data or schema, the same on whatever connection. */
+static void change(sqlite3 *db, struct harness_random *random)
+{
+    unsigned n = (unsigned)harness_below(random, 1000);
+    switch (harness_below(random, 6)) {
+    case 0:
+        database_run(db, "INSERT INTO t(b) VALUES(hex(randomblob(%u)))", n + 1);
+        break;
+    case 1:
+        database_run(db, "DELETE FROM t WHERE a %% 7 = %u", n % 7);
+        break;
+    case 2:
+        database_run(db, "CREATE TABLE IF NOT EXISTS x%u(y); DROP TABLE IF EXISTS x%u", n % 4, (n + 1) % 4);
+        break;
+    case 3:
+        database_run(db, "INSERT INTO f VALUES('word %u')", n);
+        break;
+    case 4:
+        database_run(db, "INSERT OR REPLACE INTO r VALUES(%u, %u, %u)", n % 50, n % 60, n % 60 + 1);
+        break;
+    default:
+        database_run(db, "INSERT OR REPLACE INTO w VALUES(%u, 'v%u')", n % 20, n);
+        break;
+    }
+}
+
+TEST(random_changes_under_open_connections)
+{
+    struct harness_random random = {harness_number("BOUGH_SEED", 7)};
+    sqlite3 *open[3];
+    sqlite3_stmt *prepared[3][COUNT_OF(questions)] = {{NULL}};
+    char name[8];
+    begin();
+    sqlite3 *seed = database_open();
+    database_fill(seed, 40, 50);
+    database_run(seed, "CREATE VIRTUAL TABLE f USING fts5(x); CREATE VIRTUAL TABLE r USING rtree(id, lo, hi);"
+                       "CREATE TABLE w(k PRIMARY KEY, v) WITHOUT ROWID");
+    database_close(seed);
+    tag("t0");
+    unsigned tags = 1;
+    for (size_t i = 0; i < COUNT_OF(open); i++)
+        open[i] = i == 2 ? database_open_uri(database_uri("s", "main", "&cache=shared")) : database_open();
+    for (int step = 0; step < 300; step++) {
+        size_t who = harness_below(&random, COUNT_OF(open));
+        switch (harness_below(&random, 8)) {
+        case 0:
+            snprintf(name, sizeof name, "t%u", tags++);
+            tag(name);
+            break;
+        case 1:
+        case 2:
+            snprintf(name, sizeof name, "t%u", (unsigned)harness_below(&random, tags));
+            ASSERT_OK(reset(name, harness_below(&random, 2) == 0));
+            break;
+        default:
+            change(open[who], &random);
+            break;
+        }
+        who = harness_below(&random, COUNT_OF(open));
+        size_t which = harness_below(&random, COUNT_OF(questions));
+        same(open[who], questions[which]);
+        /* And one that was prepared long ago. */
+        if (!prepared[who][which])
+            CODE(SQLITE_OK, sqlite3_prepare_v2(open[who], questions[which], -1, &prepared[who][which], NULL));
+        sqlite3 *fresh = database_open();
+        const char *expected = database_text(fresh, "%s", questions[which]);
+        int rc = sqlite3_step(prepared[who][which]);
+        const char *got = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(prepared[who][which], 0) : "";
+        ck_assert_str_eq(got ? got : "", expected);
+        sqlite3_reset(prepared[who][which]);
+        database_close(fresh);
+    }
+    for (size_t i = 0; i < COUNT_OF(open); i++) {
+        for (size_t k = 0; k < COUNT_OF(questions); k++)
+            sqlite3_finalize(prepared[i][k]);
+        database_check(open[i]);
+        database_close(open[i]);
+    }
+    bough_store_close(store);
+}
+
+int main(void)
+{
+    static const struct harness_case cases[] = {
+        CASE(the_next_transaction_sees_the_new_state),
+        CASE(a_read_in_progress_ends_on_its_state),
+        CASE(equal_counters),
+        CASE(equal_cookies),
+        CASE(a_cookie_comes_back),
+        CASE(the_delta_stays_out_of_the_store),
+        CASE(a_schema_number_that_is_rolled_back),
+        CASE(full_text_and_r_tree),
+        CASE(shared_cache),
+        CASE(a_writer_is_waited_for_and_not_lost),
+        CASE(a_stale_transaction_cannot_be_written),
+        CASE(exclusive_mode),
+        CASE(another_page_size_comes_in),
+        CASE(promoted_onto),
+        CASE(deleted_and_made_again),
+        CASE(random_changes_under_open_connections),
+    };
+    return harness_run("moves", cases, COUNT_OF(cases));
+}
