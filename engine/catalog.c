@@ -22,6 +22,7 @@
 #include "catalog_wal.h"
 #include "error.h"
 #include "os.h"
+#include "process.h"
 #include "uri.h"
 
 #include <fcntl.h>
@@ -78,11 +79,14 @@ static void fence(struct bough__catalog *catalog)
 static int attach(struct bough__catalog *catalog, const char *parameters)
 {
     sqlite3_stmt *statement = NULL;
+    bool has_row = false;
     char *uri = bough__uri(catalog->path, parameters);
     int rc = uri ? bough__sql_prepare(&statement, catalog, "ATTACH ?1 AS catalog") : BOUGH_NOMEM;
+    if (rc == BOUGH_OK && bough__bind_text(statement, 1, uri) != SQLITE_OK)
+        rc = bough__fail_memory();
     if (rc == BOUGH_OK)
-        rc = bough__sql_finish(catalog, statement, bough__bind_text(statement, 1, uri));
-    sqlite3_finalize(statement);
+        rc = bough__sql_step(&has_row, catalog, statement);
+    bough__sql_finalize(statement);
     free(uri);
     return rc;
 }
@@ -120,13 +124,16 @@ static int connect_to(struct bough__catalog *catalog, const char *directory)
     /* By name, because the default VFS may be ours. */
     if (!sqlite3_vfs_find("unix"))
         return bough__fail(BOUGH_IO, "%s: SQLite has no VFS \"unix\"", catalog->path);
+    int rc = bough__catalog_connecting(catalog);
+    if (rc != BOUGH_OK)
+        return rc;
     int flags =
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_URI | SQLITE_OPEN_NOFOLLOW;
     int code = sqlite3_open_v2(":memory:", &catalog->db, flags, "unix");
     if (code != SQLITE_OK)
         return bough__sql_fail(catalog, code);
     fence(catalog);
-    int rc = attach(catalog, "cache=private");
+    rc = attach(catalog, "cache=private");
     if (rc == BOUGH_IO)
         rc = attach_immutable(catalog, directory);
     if (rc != BOUGH_OK)
@@ -142,6 +149,8 @@ static int allocate(struct bough__catalog **out, const char *directory, uint32_t
     struct bough__catalog *catalog = bough__alloc(sizeof *catalog);
     if (!catalog)
         return BOUGH_NOMEM;
+    bough__process_watch();
+    catalog->epoch = bough__process_epoch();
     catalog->lock_fd = -1;
     catalog->timeout_ms = timeout_ms;
     catalog->path = bough__format("%s/" BOUGH__CATALOG_FILE, directory);
@@ -187,7 +196,7 @@ static int read_pragma(int64_t *out, struct bough__catalog *catalog, const char 
     if (rc == BOUGH_OK)
         rc = bough__sql_step(&has_row, catalog, statement);
     *out = has_row ? sqlite3_column_int64(statement, 0) : 0;
-    sqlite3_finalize(statement);
+    bough__sql_finalize(statement);
     return rc;
 }
 
@@ -244,9 +253,7 @@ void bough__catalog_close(struct bough__catalog *catalog)
 {
     if (!catalog)
         return;
-    for (size_t i = 0; i < BOUGH__SQL_STATEMENT_COUNT; i++)
-        sqlite3_finalize(catalog->statements[i]);
-    sqlite3_close_v2(catalog->db); /* rolls back what is open */
+    bough__catalog_disconnect(catalog);
     bough__os_close(&catalog->lock_fd);
     free(catalog->path);
     free(catalog->lock_path);

@@ -110,6 +110,11 @@ int bough__catalog_tag_delete(struct bough__catalog *catalog, const char *name);
 int bough__catalog_setting_get(char **out, struct bough__catalog *catalog, const char *key);
 int bough__catalog_setting_put(struct bough__catalog *catalog, const char *key, const char *value); /* NULL removes */
 
+/* Connections over a fork(); see process.h. */
+void bough__catalog_before_fork(void);
+void bough__catalog_after_fork_in_parent(void);
+void bough__catalog_after_fork_in_child(void);
+
 /* SQLite's own integrity_check and every row's sum; calls back per finding. */
 int bough__catalog_check(struct bough__catalog *catalog,
                          int (*finding)(void *context, const char *where, const char *what), void *context);

@@ -95,7 +95,7 @@ static int scan_branches(struct bough__catalog *catalog, const char *sql, int64_
             rc = callback(context, &row);
         bough__branch_row_clear(&row);
     }
-    sqlite3_finalize(statement);
+    bough__sql_finalize(statement);
     return rc;
 }
 
@@ -118,9 +118,9 @@ static int write_branch(struct bough__catalog *catalog, enum bough__statement wh
 {
     sqlite3_stmt *statement = NULL;
     int64_t sum = 0;
-    int rc = bough__sql_use(&statement, catalog, which);
+    int rc = bough__branch_row_sum(&sum, row);
     if (rc == BOUGH_OK)
-        rc = bough__branch_row_sum(&sum, row);
+        rc = bough__sql_use(&statement, catalog, which);
     if (rc != BOUGH_OK)
         return rc;
     int code = sqlite3_bind_int64(statement, 1, row->id);
@@ -221,9 +221,9 @@ int bough__catalog_setting_put(struct bough__catalog *catalog, const char *key, 
 {
     sqlite3_stmt *statement = NULL;
     int64_t sum = 0;
-    int rc = bough__sql_use(&statement, catalog, value ? BOUGH__SQL_SETTING_PUT : BOUGH__SQL_SETTING_DELETE);
-    if (rc == BOUGH_OK && value)
-        rc = bough__setting_sum(&sum, key, value);
+    int rc = value ? bough__setting_sum(&sum, key, value) : BOUGH_OK;
+    if (rc == BOUGH_OK)
+        rc = bough__sql_use(&statement, catalog, value ? BOUGH__SQL_SETTING_PUT : BOUGH__SQL_SETTING_DELETE);
     if (rc != BOUGH_OK)
         return rc;
     int code = bough__bind_text(statement, 1, key);

@@ -22,7 +22,7 @@ static int report_rows(struct bough__catalog *catalog, const char *sql, const ch
         else if (!expected || !text || strcmp(text, expected) != 0)
             rc = finding(context, BOUGH__CATALOG_FILE, text ? text : "damaged");
     }
-    sqlite3_finalize(statement);
+    bough__sql_finalize(statement);
     return rc == BOUGH_CORRUPT ? finding(context, BOUGH__CATALOG_FILE, bough_error_message()) : rc;
 }
 
@@ -61,7 +61,7 @@ static int check_rows(struct bough__catalog *catalog, enum table table, const ch
         if (rc == BOUGH_CORRUPT)
             rc = finding(context, BOUGH__CATALOG_FILE, bough_error_message());
     }
-    sqlite3_finalize(statement);
+    bough__sql_finalize(statement);
     return rc == BOUGH_CORRUPT ? finding(context, BOUGH__CATALOG_FILE, bough_error_message()) : rc;
 }
 

@@ -141,9 +141,9 @@ int bough__catalog_commit_insert(struct bough__catalog *catalog, const struct bo
     sqlite3_stmt *statement = NULL;
     uint8_t tree[BOUGH__TREE_BYTES];
     int64_t sum = 0;
-    int rc = bough__sql_use(&statement, catalog, BOUGH__SQL_COMMIT_INSERT);
+    int rc = bough__commit_row_sum(&sum, row);
     if (rc == BOUGH_OK)
-        rc = bough__commit_row_sum(&sum, row);
+        rc = bough__sql_use(&statement, catalog, BOUGH__SQL_COMMIT_INSERT);
     if (rc != BOUGH_OK)
         return rc;
     bough__tree_encode(tree, &row->tree);
@@ -193,7 +193,7 @@ int bough__catalog_commits(struct bough__catalog *catalog, bough__commit_callbac
             rc = callback(context, &row);
         bough__commit_row_clear(&row);
     }
-    sqlite3_finalize(statement);
+    bough__sql_finalize(statement);
     return rc;
 }
 
@@ -244,7 +244,7 @@ int bough__catalog_tags(struct bough__catalog *catalog, bough__tag_callback *cal
             rc = callback(context, &row);
         bough__tag_row_clear(&row);
     }
-    sqlite3_finalize(statement);
+    bough__sql_finalize(statement);
     return rc;
 }
 
@@ -252,9 +252,9 @@ int bough__catalog_tag_insert(struct bough__catalog *catalog, const struct bough
 {
     sqlite3_stmt *statement = NULL;
     int64_t sum = 0;
-    int rc = bough__sql_use(&statement, catalog, BOUGH__SQL_TAG_INSERT);
+    int rc = bough__tag_row_sum(&sum, row);
     if (rc == BOUGH_OK)
-        rc = bough__tag_row_sum(&sum, row);
+        rc = bough__sql_use(&statement, catalog, BOUGH__SQL_TAG_INSERT);
     if (rc != BOUGH_OK)
         return rc;
     int code = bough__bind_text(statement, 1, row->name);

@@ -93,22 +93,21 @@ int bough__sql_fail(const struct bough__catalog *catalog, int sqlite_code)
 
 int bough__sql_use(sqlite3_stmt **out, struct bough__catalog *catalog, enum bough__statement which)
 {
+    int rc = bough__catalog_enter(catalog);
+    if (rc != BOUGH_OK)
+        return rc;
     if (!catalog->statements[which]) {
         errno = 0;
         int code = sqlite3_prepare_v3(catalog->db, statement_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
                                       &catalog->statements[which], NULL);
-        if (code != SQLITE_OK)
-            return bough__sql_fail(catalog, code);
+        if (code != SQLITE_OK) {
+            rc = bough__sql_fail(catalog, code);
+            bough__catalog_leave();
+            return rc;
+        }
     }
     *out = catalog->statements[which];
     return BOUGH_OK;
-}
-
-int bough__sql_prepare(sqlite3_stmt **out, const struct bough__catalog *catalog, const char *sql)
-{
-    errno = 0;
-    int code = sqlite3_prepare_v2(catalog->db, sql, -1, out, NULL);
-    return code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
 }
 
 void bough__sql_reset(sqlite3_stmt *statement)
@@ -116,6 +115,30 @@ void bough__sql_reset(sqlite3_stmt *statement)
     if (statement) {
         sqlite3_reset(statement);
         sqlite3_clear_bindings(statement);
+        bough__catalog_leave();
+    }
+}
+
+int bough__sql_prepare(sqlite3_stmt **out, struct bough__catalog *catalog, const char *sql)
+{
+    *out = NULL;
+    int rc = bough__catalog_enter(catalog);
+    if (rc != BOUGH_OK)
+        return rc;
+    errno = 0;
+    int code = sqlite3_prepare_v2(catalog->db, sql, -1, out, NULL);
+    if (code != SQLITE_OK) {
+        rc = bough__sql_fail(catalog, code);
+        bough__catalog_leave();
+    }
+    return rc;
+}
+
+void bough__sql_finalize(sqlite3_stmt *statement)
+{
+    if (statement) {
+        sqlite3_finalize(statement);
+        bough__catalog_leave();
     }
 }
 
@@ -146,9 +169,15 @@ int bough__sql_run(struct bough__catalog *catalog, enum bough__statement which)
 
 int bough__sql_run_text(struct bough__catalog *catalog, const char *sql)
 {
+    int rc = bough__catalog_enter(catalog);
+    if (rc != BOUGH_OK)
+        return rc;
     errno = 0;
     int code = sqlite3_exec(catalog->db, sql, NULL, NULL, NULL);
-    return code == SQLITE_OK ? BOUGH_OK : bough__sql_fail(catalog, code);
+    if (code != SQLITE_OK)
+        rc = bough__sql_fail(catalog, code);
+    bough__catalog_leave();
+    return rc;
 }
 
 int bough__bind_text(sqlite3_stmt *statement, int index, const char *text)

@@ -39,6 +39,8 @@ enum bough__statement {
 };
 
 struct bough__catalog {
+    struct bough__catalog *next; /* catalog_fork.c */
+    uint32_t epoch;              /* see process.h */
     sqlite3 *db;
     sqlite3_stmt *statements[BOUGH__SQL_STATEMENT_COUNT]; /* prepared at first use, kept for the connection's life */
     char *path;                                           /* of catalog.db */
@@ -58,11 +60,22 @@ struct bough__catalog {
 int bough__sql_fail(const struct bough__catalog *catalog, int sqlite_code);
 /* True when a file could not be read in the call of SQLite just made. */
 bool bough__sql_is_unreadable(void);
-/* A statement of the caller's own, for one use. */
-int bough__sql_prepare(sqlite3_stmt **out, const struct bough__catalog *catalog, const char *sql);
+/* Around each use of the connection, also nested; see catalog_fork.c. BOUGH_USAGE in a child of the process that opened
+ * the catalog. The functions that follow do it themselves: from use to reset, from prepare to finalize. */
+int bough__catalog_refuse_inherited(const struct bough__catalog *catalog);
+int bough__catalog_enter(const struct bough__catalog *catalog);
+void bough__catalog_leave(void);
+/* Before catalog->db is opened. BOUGH_BUSY: a child that cannot. */
+int bough__catalog_connecting(struct bough__catalog *catalog);
+/* Closes statements and db. */
+void bough__catalog_disconnect(struct bough__catalog *catalog);
+
 /* A statement, prepared at its first use; bough__sql_reset makes it ready for the next. */
 int bough__sql_use(sqlite3_stmt **out, struct bough__catalog *catalog, enum bough__statement which);
-void bough__sql_reset(sqlite3_stmt *statement);
+void bough__sql_reset(sqlite3_stmt *statement); /* NULL is fine */
+/* A statement of the caller's own, for one use. */
+int bough__sql_prepare(sqlite3_stmt **out, struct bough__catalog *catalog, const char *sql);
+void bough__sql_finalize(sqlite3_stmt *statement); /* NULL is fine */
 int bough__sql_step(bool *out_row, const struct bough__catalog *catalog, sqlite3_stmt *statement);
 /* Runs a bound statement that returns nothing. bind_code: of the bindings. */
 int bough__sql_finish(const struct bough__catalog *catalog, sqlite3_stmt *statement, int bind_code);

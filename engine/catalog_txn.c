@@ -40,12 +40,19 @@ int bough__catalog_begin(struct bough__catalog *catalog)
     assert(!catalog->is_writing && catalog->readers == 0);
     if (catalog->is_read_only)
         return bough__fail(BOUGH_IO, "%s: no permission to write", catalog->path);
-    int rc = lock_queue(catalog);
+    int rc = bough__catalog_refuse_inherited(catalog);
+    if (rc == BOUGH_OK)
+        rc = lock_queue(catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = end_leftover(catalog);
-    if (rc == BOUGH_OK)
-        rc = bough__sql_run(catalog, BOUGH__SQL_BEGIN_WRITE);
+    rc = bough__catalog_enter(catalog); /* until the end of the transaction: a fork waits for it */
+    if (rc == BOUGH_OK) {
+        rc = end_leftover(catalog);
+        if (rc == BOUGH_OK)
+            rc = bough__sql_run(catalog, BOUGH__SQL_BEGIN_WRITE);
+        if (rc != BOUGH_OK)
+            bough__catalog_leave();
+    }
     catalog->is_writing = rc == BOUGH_OK;
     if (rc != BOUGH_OK) {
         unlock_queue(catalog);
@@ -71,6 +78,7 @@ int bough__catalog_commit(struct bough__catalog *catalog)
     }
     (void)bough__wal_note_commit(catalog); /* left as it is, the mark costs the next opener a sync */
     catalog->is_writing = false;
+    bough__catalog_leave();
     unlock_queue(catalog);
     bough__wal_checkpoint(catalog);
     return BOUGH_OK;
@@ -86,14 +94,15 @@ void bough__catalog_rollback(struct bough__catalog *catalog)
     if (!sqlite3_get_autocommit(catalog->db))
         bough__sql_run(catalog, BOUGH__SQL_ROLLBACK);
     catalog->is_writing = false;
+    bough__catalog_leave();
     unlock_queue(catalog);
     bough__error_restore(&error);
 }
 
 int bough__catalog_read_begin(struct bough__catalog *catalog)
 {
-    int rc = BOUGH_OK;
-    if (!catalog->is_writing && catalog->readers == 0)
+    int rc = bough__catalog_refuse_inherited(catalog);
+    if (rc == BOUGH_OK && !catalog->is_writing && catalog->readers == 0)
         rc = end_leftover(catalog);
     if (rc == BOUGH_OK && !catalog->is_writing && catalog->readers == 0)
         rc = bough__sql_run(catalog, BOUGH__SQL_BEGIN_READ);

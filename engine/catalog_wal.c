@@ -134,8 +134,11 @@ void bough__wal_checkpoint(struct bough__catalog *catalog)
     }
     if (catalog->wal_frames < catalog->checkpoint_at)
         return;
+    if (bough__catalog_enter(catalog) != BOUGH_OK)
+        return;
     /* The transaction is durable; a checkpoint that fails now is tried again by a later one. It waits for nobody. */
     sqlite3_wal_checkpoint_v2(catalog->db, "catalog", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    bough__catalog_leave();
     catalog->checkpoint_at = catalog->wal_frames + WAL_RETRY_FRAMES;
 }
 

@@ -26,6 +26,7 @@
 
 #include "error.h"
 #include "os.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,36 +86,8 @@ _Static_assert(WINDOW_COUNT <= 256 && DESCRIPTOR_COUNT <= 256, "hints are bytes"
 static struct pool the_pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static pthread_once_t the_pool_once = PTHREAD_ONCE_INIT;
 
-/* fork(): the child has the pool as it is, descriptors and mappings included, but none of the threads that may have
- * been inside a slot or have held the mutex. */
-
-static void before_fork(void)
-{
-    pthread_mutex_lock(&the_pool.mutex);
-}
-
-static void after_fork_in_parent(void)
-{
-    pthread_mutex_unlock(&the_pool.mutex);
-}
-
-static void slot_empty_out(struct slot *slot)
-{
-    atomic_store_explicit(&slot->users, slot->files ? 0 : CLOSED, memory_order_relaxed);
-}
-
-static void after_fork_in_child(void)
-{
-    for (unsigned i = 0; i < DESCRIPTOR_COUNT; i++)
-        slot_empty_out(&the_pool.descriptors[i].slot);
-    for (unsigned i = 0; i < WINDOW_COUNT; i++)
-        slot_empty_out(&the_pool.windows[i].slot);
-    pthread_mutex_unlock(&the_pool.mutex);
-}
-
 static void prepare_pool(void)
 {
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     for (unsigned i = 0; i < DESCRIPTOR_COUNT; i++) {
         atomic_init(&the_pool.descriptors[i].slot.users, CLOSED);
         the_pool.descriptors[i].fd = -1;
@@ -462,7 +435,7 @@ int bough__files_read(struct bough__files *files, enum bough__file_kind kind, ui
     return BOUGH_OK;
 }
 
-/* ---- opening and forgetting ------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------------------------- */
 
 int bough__files_open(struct bough__files **out, const char *directory)
 {
@@ -470,6 +443,7 @@ int bough__files_open(struct bough__files **out, const char *directory)
     *out = NULL;
     if (!files)
         return BOUGH_NOMEM;
+    bough__process_watch();
     pthread_once(&the_pool_once, prepare_pool);
     files->pool = &the_pool;
     files->directory = bough__strdup(directory);
@@ -480,6 +454,35 @@ int bough__files_open(struct bough__files **out, const char *directory)
     *out = files;
     return BOUGH_OK;
 }
+
+/* ---- fork() ---------------------------------------------------------------------------------------------------- */
+
+void bough__files_before_fork(void)
+{
+    pthread_once(&the_pool_once, prepare_pool);
+    pthread_mutex_lock(&the_pool.mutex);
+}
+
+void bough__files_after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&the_pool.mutex);
+}
+
+/* None of the threads that may have been inside a slot is here. */
+void bough__files_after_fork_in_child(void)
+{
+    for (unsigned i = 0; i < WINDOW_COUNT; i++) {
+        window_clear(&the_pool.windows[i]);
+        atomic_store_explicit(&the_pool.windows[i].slot.users, CLOSED, memory_order_relaxed);
+    }
+    for (unsigned i = 0; i < DESCRIPTOR_COUNT; i++) {
+        descriptor_clear(&the_pool.descriptors[i]);
+        atomic_store_explicit(&the_pool.descriptors[i].slot.users, CLOSED, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&the_pool.mutex);
+}
+
+/* ---- forgetting ------------------------------------------------------------------------------------------------ */
 
 /* Closes what belongs to files: all of it, or the slots whose key is that of the file. */
 static void forget(struct bough__files *files, bool all, uint64_t key)

@@ -29,6 +29,10 @@ void bough__files_forget(struct bough__files *files, enum bough__file_kind kind,
 /* "layers/12.layer", "nodes/3.nodes", below the store. */
 #define BOUGH__FILE_NAME_SIZE 32
 void bough__file_name(char out[BOUGH__FILE_NAME_SIZE], enum bough__file_kind kind, uint32_t number);
+/* The pool over a fork(); see process.h. The child's is empty. */
+void bough__files_before_fork(void);
+void bough__files_after_fork_in_parent(void);
+void bough__files_after_fork_in_child(void);
 /* Adds what was read since the process began, for tests and benchmarks. */
 uint64_t bough__files_bytes_read(const struct bough__files *files);
 

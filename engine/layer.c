@@ -603,7 +603,7 @@ static void detach(struct bough__layer *layer)
 
 void bough__layer_close(struct bough__layer *layer)
 {
-    if (layer == NULL)
+    if (layer == NULL || bough__space_is_inherited(layer->space))
         return;
     struct bough__error_state error;
     struct bough__space *space = layer->space;

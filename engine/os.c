@@ -3,6 +3,7 @@
 
 #include "digest.h"
 #include "error.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,16 @@ static int system_open(const char *path, int flags, mode_t mode)
     return away_from_standard_streams(open(path, flags, mode));
 }
 
+/* Nothing can be written to what stands there now, and reading it ends at once. */
+static void system_disown(int fd)
+{
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing < 0 || dup3(nothing, fd, O_CLOEXEC) < 0)
+        close(fd);
+    if (nothing >= 0)
+        close(nothing);
+}
+
 static int system_lock(int fd, int command, struct flock *lock)
 {
     return fcntl(fd, command, lock);
@@ -61,6 +72,7 @@ static int system_start_writeback(int fd, off_t offset, off_t len)
 struct bough__os_calls bough__os = {
     .open = system_open,
     .close = close,
+    .disown = system_disown,
     .pread = pread,
     .pwrite = pwrite,
     .fdatasync = fdatasync,
@@ -88,7 +100,7 @@ int bough__os_open(int *out_fd, const char *path, int flags, mode_t mode)
 {
     int fd = -1;
     do {
-        fd = bough__os.open(path, flags | O_CLOEXEC, mode);
+        fd = bough__process_open(path, flags | O_CLOEXEC, mode);
     } while (fd < 0 && errno == EINTR);
     *out_fd = fd < 0 ? -1 : fd;
     return fd < 0 ? bough__fail_errno("open", path) : BOUGH_OK;
@@ -97,7 +109,7 @@ int bough__os_open(int *out_fd, const char *path, int flags, mode_t mode)
 void bough__os_close(int *fd)
 {
     if (*fd >= 0)
-        bough__os.close(*fd);
+        bough__process_close(*fd);
     *fd = -1;
 }
 

@@ -19,6 +19,7 @@ struct flock;
 struct bough__os_calls {
     int (*open)(const char *path, int flags, mode_t mode); /* O_CLOEXEC is added by bough__os_open */
     int (*close)(int fd);
+    void (*disown)(int fd); /* in a child of fork(): lets go of the file, but keeps its number taken */
     ssize_t (*pread)(int fd, void *buffer, size_t len_bytes, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t len_bytes, off_t offset);
     int (*fdatasync)(int fd);

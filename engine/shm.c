@@ -47,11 +47,21 @@ static int still_linked(bool *out, int fd, const char *path)
 
 static int map_file(struct bough__shm *shm)
 {
-    void *map = bough__os.mmap(NULL, SHM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, shm->fd, 0);
+    void *map = bough__process_map(&shm->mapping, SHM_SIZE, shm->fd);
     if (map == MAP_FAILED)
         return bough__fail_errno("map", shm->path);
     shm->map = map;
     return BOUGH_OK;
+}
+
+static void unmap(struct bough__shm *shm)
+{
+    if (shm->mapping.address != NULL)
+        bough__process_unmap(&shm->mapping);
+    else if (shm->map != NULL)
+        bough__os.munmap(shm->map, SHM_SIZE);
+    shm->map = NULL;
+    shm->mapping = (struct bough__process_mapping){0};
 }
 
 /* The one who holds the dead-man lock exclusively starts from nothing, but for the flag that must outlive processes. */
@@ -179,9 +189,7 @@ static int try_open(struct bough__shm *shm, bool *out_first, bool *out_same_boot
     if (rc == BOUGH_FULL && *out_first)
         bough__os.unlink(shm->path); /* locked by us and of no use to anybody */
     if (rc != BOUGH_OK || *out_again) {
-        if (shm->map != NULL)
-            bough__os.munmap(shm->map, SHM_SIZE);
-        shm->map = NULL;
+        unmap(shm);
         bough__os_close(&shm->fd);
     }
     return rc;
@@ -280,7 +288,7 @@ void bough__shm_close(struct bough__shm *shm, bool remove)
             clear_pins(shm, shm->opener);
             shm->map->pids[shm->opener] = 0;
         }
-        bough__os.munmap(shm->map, SHM_SIZE);
+        unmap(shm);
     }
     if (remove && !shm->is_private && shm->path != NULL)
         bough__os.unlink(shm->path);

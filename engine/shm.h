@@ -24,6 +24,8 @@
 #ifndef BOUGH_ENGINE_SHM_H
 #define BOUGH_ENGINE_SHM_H
 
+#include "process.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,6 +49,7 @@ struct bough__shm_map; /* the mapped bytes; shm.c */
 
 struct bough__shm {
     struct bough__shm_map *map;
+    struct bough__process_mapping mapping; /* map, unless is_private or only looked at; so the struct is not moved */
     int fd;
     int opener;           /* index in pids */
     char *path;

@@ -9,6 +9,7 @@
 #include "codec.h"
 #include "error.h"
 #include "os.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,6 +156,8 @@ int bough__space_open(struct bough__space **out, const char *directory)
     struct bough__space *fresh = bough__alloc(sizeof *fresh);
     if (!fresh)
         return BOUGH_NOMEM;
+    bough__process_watch();
+    fresh->epoch = bough__process_epoch();
     pthread_mutex_init(&fresh->mutex, NULL);
     fresh->directory = realpath(directory, NULL);
     int rc = fresh->directory  ? BOUGH_OK
@@ -172,6 +175,11 @@ int bough__space_open(struct bough__space **out, const char *directory)
     return rc;
 }
 
+bool bough__space_is_inherited(const struct bough__space *space)
+{
+    return space->epoch != bough__process_epoch();
+}
+
 void bough__space_retain(struct bough__space *space)
 {
     pthread_mutex_lock(&registry_mutex);
@@ -181,7 +189,7 @@ void bough__space_retain(struct bough__space *space)
 
 void bough__space_close(struct bough__space *space)
 {
-    if (!space)
+    if (!space || bough__space_is_inherited(space))
         return;
     pthread_mutex_lock(&registry_mutex);
     bool is_last = --space->references == 0;
@@ -194,4 +202,22 @@ void bough__space_close(struct bough__space *space)
     pthread_mutex_unlock(&registry_mutex);
     if (is_last)
         free_space(space);
+}
+
+/* ---- fork() ---------------------------------------------------------------------------------------------------- */
+
+void bough__space_before_fork(void)
+{
+    pthread_mutex_lock(&registry_mutex);
+}
+
+void bough__space_after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&registry_mutex);
+}
+
+void bough__space_after_fork_in_child(void)
+{
+    registry = NULL;
+    pthread_mutex_unlock(&registry_mutex);
 }

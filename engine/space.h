@@ -20,6 +20,7 @@ struct bough__space {
     dev_t device;
     ino_t inode;
     mode_t mode;                /* of new files */
+    uint32_t epoch;             /* see process.h */
     struct bough__files *files;
     struct bough__nodes *nodes;
     /* Below: space.c and layer.c alone. */
@@ -49,5 +50,11 @@ int bough__space_create(const char *directory, mode_t mode);
 int bough__space_open(struct bough__space **out, const char *directory);
 void bough__space_retain(struct bough__space *space);
 void bough__space_close(struct bough__space *space); /* gives up one reference; NULL is fine */
+/* True in a child of the process that opened it: nothing may be done with it, or with anything that belongs to it. */
+bool bough__space_is_inherited(const struct bough__space *space);
+/* The registry over a fork(); see process.h. The child's is empty. */
+void bough__space_before_fork(void);
+void bough__space_after_fork_in_parent(void);
+void bough__space_after_fork_in_child(void);
 
 #endif

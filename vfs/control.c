@@ -120,6 +120,8 @@ int bough__file_control(sqlite3_file *handle, int operation, void *argument)
 {
     struct bough__file *file = bough__file_of(handle);
     bool is_powersafe = true;
+    if (operation == SQLITE_FCNTL_SYNC && bough__file_refuse_inherited(file) != BOUGH_OK)
+        return SQLITE_IOERR;
     switch (operation) {
     case SQLITE_FCNTL_COMMIT_PHASETWO:
         return bough__file_commit(file);

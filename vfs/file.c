@@ -34,6 +34,7 @@
 #include "error.h"
 #include "errors.h"
 #include "os.h"
+#include "process.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,14 @@ static struct view view_of_txn(struct bough__txn *txn)
 static struct view view_of_snapshot(const struct bough__snapshot *snapshot)
 {
     return (struct view){NULL, snapshot, snapshot->size_bytes, snapshot->block_size};
+}
+
+int bough__file_refuse_inherited(const struct bough__file *file)
+{
+    if (file->epoch == bough__process_epoch())
+        return BOUGH_OK;
+    return bough__fail(BOUGH_USAGE, "the connection to %s was opened before a fork(); a child opens its own",
+                       file->path);
 }
 
 static const struct bough__snapshot *pinned(const struct bough__file *file)
@@ -314,9 +323,12 @@ static int file_read(sqlite3_file *handle, void *out, int len, sqlite3_int64 at)
     struct view view;
     uint64_t offset = (uint64_t)at;
     size_t len_bytes = (size_t)len, have = 0;
-    if (offset == BOUGH__VALIDITY_OFFSET && len == BOUGH__VALIDITY_BYTES && file->lock != SQLITE_LOCK_NONE)
+    int rc = bough__file_refuse_inherited(file);
+    if (rc == BOUGH_OK && offset == BOUGH__VALIDITY_OFFSET && len == BOUGH__VALIDITY_BYTES &&
+        file->lock != SQLITE_LOCK_NONE)
         return read_validity(file, out);
-    int rc = open_view(&view, &momentary, file);
+    if (rc == BOUGH_OK)
+        rc = open_view(&view, &momentary, file);
     if (rc != BOUGH_OK)
         return bough__sqlite_code(rc, BOUGH__AT_READ);
     if (offset < view.size_bytes)
@@ -338,7 +350,9 @@ static int file_size(sqlite3_file *handle, sqlite3_int64 *out)
     struct bough__file *file = bough__file_of(handle);
     struct bough__snapshot momentary;
     struct view view;
-    int rc = open_view(&view, &momentary, file);
+    int rc = bough__file_refuse_inherited(file);
+    if (rc == BOUGH_OK)
+        rc = open_view(&view, &momentary, file);
     if (rc != BOUGH_OK)
         return bough__sqlite_code(rc, BOUGH__AT_READ);
     *out = (sqlite3_int64)view.size_bytes;
@@ -469,10 +483,10 @@ static int write_range(struct bough__file *file, const uint8_t *bytes, size_t le
 static int file_write(sqlite3_file *handle, const void *bytes, int len, sqlite3_int64 offset)
 {
     struct bough__file *file = bough__file_of(handle);
-    int rc = BOUGH_OK;
-    if (!file->txn)
+    int rc = bough__file_refuse_inherited(file);
+    if (rc == BOUGH_OK && !file->txn)
         return SQLITE_READONLY;
-    if (bough__txn_block_size(file->txn) == 0) {
+    if (rc == BOUGH_OK && bough__txn_block_size(file->txn) == 0) {
         size_t first = (size_t)len;
         rc = bough__txn_set_block_size(file->txn, is_page_size(first) ? (uint32_t)first : DEFAULT_BLOCK_BYTES);
     }
@@ -484,11 +498,12 @@ static int file_write(sqlite3_file *handle, const void *bytes, int len, sqlite3_
 static int file_truncate(sqlite3_file *handle, sqlite3_int64 size)
 {
     struct bough__file *file = bough__file_of(handle);
-    if (!file->txn)
+    int rc = bough__file_refuse_inherited(file);
+    if (rc == BOUGH_OK && !file->txn)
         return SQLITE_READONLY;
-    if ((uint64_t)size == bough__txn_size(file->txn))
-        return SQLITE_OK;
-    return bough__sqlite_code(bough__txn_resize(file->txn, (uint64_t)size), BOUGH__AT_WRITE);
+    if (rc == BOUGH_OK && (uint64_t)size != bough__txn_size(file->txn))
+        rc = bough__txn_resize(file->txn, (uint64_t)size);
+    return bough__sqlite_code(rc, BOUGH__AT_WRITE);
 }
 
 static int file_sync(sqlite3_file *handle, int flags)
@@ -503,11 +518,14 @@ static int file_sync(sqlite3_file *handle, int flags)
 int bough__file_commit(struct bough__file *file)
 {
     uint64_t committed = 0;
+    int rc = bough__file_refuse_inherited(file);
+    if (rc != BOUGH_OK)
+        return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
     enum bough__durability durability = file->is_synced && file->is_full ? BOUGH__DURABLE : BOUGH__LAZY;
     file->is_synced = false;
     if (!file->txn || !bough__txn_is_dirty(file->txn))
         return SQLITE_OK;
-    int rc = bough__txn_commit(file->txn, durability, &committed);
+    rc = bough__txn_commit(file->txn, durability, &committed);
     if (rc != BOUGH_OK) {
         /* SQLite rolls back from its journal now, into a private map that is empty again. */
         file->cache.has_wal = false;
@@ -559,10 +577,10 @@ static int begin_txn(struct bough__file *file)
 static int file_lock(sqlite3_file *handle, int level)
 {
     struct bough__file *file = bough__file_of(handle);
-    int rc = SQLITE_OK;
+    int rc = bough__sqlite_code(bough__file_refuse_inherited(file), BOUGH__AT_RESERVE);
     if (level <= file->lock)
         return SQLITE_OK;
-    if (file->lock == SQLITE_LOCK_NONE)
+    if (rc == SQLITE_OK && file->lock == SQLITE_LOCK_NONE)
         rc = bough__sqlite_code(pin_for_reading(file), BOUGH__AT_READ);
     if (rc == SQLITE_OK && file->lock == SQLITE_LOCK_NONE)
         file->lock = SQLITE_LOCK_SHARED;
@@ -576,7 +594,7 @@ static int file_lock(sqlite3_file *handle, int level)
 static int file_unlock(sqlite3_file *handle, int level)
 {
     struct bough__file *file = bough__file_of(handle);
-    if (level >= file->lock)
+    if (level >= file->lock || bough__file_refuse_inherited(file) != BOUGH_OK)
         return SQLITE_OK;
     end_txn(file);
     /* An idle connection keeps its place and nothing else: its pages may be used again. */
@@ -619,6 +637,8 @@ static bool state_holds(void *context, uint64_t block, const void *page)
     const struct bough__file *file = context;
     const struct bough__snapshot *snapshot = pinned(file);
     struct bough__entry entry;
+    if (bough__file_refuse_inherited(file) != BOUGH_OK)
+        return false;
     if (block == 0 || (block + 1) * snapshot->block_size > snapshot->size_bytes)
         return false;
     if (bough__snapshot_entry(&entry, snapshot, block, false) != BOUGH_OK)
@@ -632,7 +652,9 @@ static bool state_holds(void *context, uint64_t block, const void *page)
 static int read_state(void *context, uint64_t block, void *out_page)
 {
     const struct bough__file *file = context;
-    int rc = bough__snapshot_read(pinned(file), block, out_page, file->use_mapping);
+    int rc = bough__file_refuse_inherited(file);
+    if (rc == BOUGH_OK)
+        rc = bough__snapshot_read(pinned(file), block, out_page, file->use_mapping);
     /* A rollback must fail as one: SQLite's pager knows no other errors there. */
     return rc == BOUGH_CORRUPT ? SQLITE_IOERR_READ : bough__sqlite_code(rc, BOUGH__AT_READ);
 }
@@ -648,10 +670,13 @@ struct bough__journal_pages bough__file_pages(struct bough__file *file)
 static void free_file(struct bough__file *file)
 {
     bough__journal_detach(file->journal);
-    end_txn(file);
-    unpin(file);
-    bough__layer_close(file->layer);
-    bough__space_close(file->space);
+    /* What the engine has of the parent stays as it is. */
+    if (bough__file_refuse_inherited(file) == BOUGH_OK) {
+        end_txn(file);
+        unpin(file);
+        bough__layer_close(file->layer);
+        bough__space_close(file->space);
+    }
     if (file->path)
         bough__branch_path_forget(file->path, file->path_file_bytes);
     free(file->path);
@@ -760,6 +785,7 @@ int bough__file_open(sqlite3_file *out, const char *path, const struct bough__br
         return SQLITE_NOMEM;
     file->is_readonly = !(flags & SQLITE_OPEN_READWRITE);
     file->is_full = file->use_mapping = true;
+    file->epoch = bough__process_epoch();
     file->mapping_limit = -1;
     int rc = open_file(file, path, parts);
     if (rc != BOUGH_OK) {

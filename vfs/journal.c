@@ -30,6 +30,7 @@
 
 #include "codec.h"
 #include "os.h"
+#include "process.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,7 @@ struct bough__journal {
     struct bough__journal **slot;
     struct extent *extents;
     size_t extent_count, extent_room;
+    uint32_t epoch; /* see process.h */
     uint32_t page_bytes; /* of every image that was left out; 0 before the first */
     uint8_t *page;       /* room for one image */
     bool number_is_last; /* the newest write appended 4 bytes, which may be a page number */
@@ -514,13 +516,21 @@ static int journal_close(sqlite3_file *file)
     return SQLITE_OK;
 }
 
+/* The temporary file belongs to the parent as well, who may roll back with it yet. */
+static bool is_inherited(const struct bough__journal *journal)
+{
+    return journal->epoch != bough__process_epoch();
+}
+
 static int journal_read(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
 {
     struct bough__journal *journal = journal_of(file);
     uint64_t size = journal_size(journal), at = (uint64_t)offset;
     size_t len_bytes = (size_t)len;
     size_t have = at >= size ? 0 : (size - at < len_bytes ? (size_t)(size - at) : len_bytes);
-    int rc = have > 0 ? read_range(journal, at, out, have) : SQLITE_OK;
+    int rc = is_inherited(journal) ? SQLITE_IOERR_READ : SQLITE_OK;
+    if (rc == SQLITE_OK && have > 0)
+        rc = read_range(journal, at, out, have);
     if (rc != SQLITE_OK)
         return rc;
     if (have == len_bytes)
@@ -542,6 +552,8 @@ static int journal_write(sqlite3_file *file, const void *bytes, int len, sqlite3
     uint64_t at = (uint64_t)offset;
     size_t len_bytes = (size_t)len;
     int rc = SQLITE_OK;
+    if (is_inherited(journal))
+        return SQLITE_IOERR_WRITE;
     /* What such a journal held is of no use to anyone, and the images that were left out are about to change. */
     if (is_final_header(from, len_bytes, at))
         rc = cut(journal, 0);
@@ -564,6 +576,8 @@ static int journal_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
     struct bough__journal *journal = journal_of(file);
     uint64_t now = journal_size(journal), then = (uint64_t)size;
+    if (is_inherited(journal))
+        return SQLITE_IOERR_TRUNCATE;
     return then > now ? append(journal, NULL, (size_t)(then - now)) : cut(journal, then);
 }
 
@@ -634,6 +648,7 @@ int bough__journal_open(sqlite3_file *out, sqlite3_vfs *system, const struct bou
     if (!journal)
         return SQLITE_NOMEM;
     journal->system = system;
+    journal->epoch = bough__process_epoch();
     if (pages)
         journal->pages = *pages;
     journal->slot = slot;

@@ -18,6 +18,7 @@
 
 #include "error.h"
 #include "os.h"
+#include "process.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -349,6 +350,34 @@ static sqlite3_vfs bough_vfs = {
     .xNextSystemCall = vfs_next_system_call,
 };
 
+/* ---- fork() ---------------------------------------------------------------------------------------------------- */
+
+/* SQLite does nothing about fork(): a child whose parent had another thread in one of its allocators would wait for
+ * that thread for ever. These are SQLite's mutexes without an owner, in the order in which SQLite takes one under
+ * another. They are held over the fork by the one copy of this code whose VFS is registered. */
+static const int sqlite_mutexes[] = {SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_PRNG, SQLITE_MUTEX_STATIC_MAIN,
+                                     SQLITE_MUTEX_STATIC_VFS1, SQLITE_MUTEX_STATIC_LRU,  SQLITE_MUTEX_STATIC_PMEM,
+                                     SQLITE_MUTEX_STATIC_MEM};
+enum { SQLITE_MUTEX_COUNT = sizeof(sqlite_mutexes) / sizeof(sqlite_mutexes[0]) };
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&known_mutex);
+    for (size_t i = 0; i < SQLITE_MUTEX_COUNT; i++)
+        sqlite3_mutex_enter(sqlite3_mutex_alloc(sqlite_mutexes[i]));
+}
+
+static void after_fork(void)
+{
+    for (size_t i = SQLITE_MUTEX_COUNT; i > 0; i--)
+        sqlite3_mutex_leave(sqlite3_mutex_alloc(sqlite_mutexes[i - 1]));
+    pthread_mutex_unlock(&known_mutex);
+}
+
+static const struct bough__process_part fork_part = {before_fork, after_fork, after_fork};
+
+/* ---- registering ------------------------------------------------------------------------------------------------ */
+
 static int max_int(int a, int b)
 {
     return a > b ? a : b;
@@ -376,6 +405,8 @@ int bough__vfs_register(bool make_default)
             prepare_vfs(system);
             ours = &bough_vfs;
             rc = sqlite3_vfs_register(ours, make_default);
+            if (rc == SQLITE_OK)
+                bough__process_add(&fork_part);
         } else {
             rc = SQLITE_ERROR;
         }

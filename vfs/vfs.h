@@ -66,6 +66,7 @@ struct bough__file {
     bool is_synced;              /* xSync came since the last FCNTL_SYNC */
     bool is_full;                /* PRAGMA synchronous is FULL or EXTRA */
     bool use_mapping;
+    uint32_t epoch;              /* see process.h */
     bool persists_wal;           /* FCNTL_PERSIST_WAL: remembered, since someone may ask */
     sqlite3_int64 mapping_limit; /* PRAGMA mmap_size as last given; -1: never */
     sqlite3 **connection;        /* FCNTL_PDB: whoever uses the file at the moment */
@@ -83,6 +84,8 @@ struct bough__file_handle {
     struct bough__file *file;
 };
 
+/* BOUGH_USAGE in a child of the process that opened it. */
+int bough__file_refuse_inherited(const struct bough__file *file);
 /* The open branch behind SQLite's handle; NULL when it is something else. */
 struct bough__file *bough__file_of(sqlite3_file *handle);
 /* Opens the branch or REF that path names. Result codes of SQLite's. */

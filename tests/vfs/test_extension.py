@@ -163,6 +163,44 @@ class Extension(unittest.TestCase):
                           " *db.execute('PRAGMA integrity_check').fetchone())")
         self.assertEqual(out, "300 300 ok")
 
+    def test_multiprocessing_with_fork(self):
+        out = self.python("""
+            import multiprocessing, os
+            load()
+            def connect():
+                return sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
+            parent = connect()
+            parent.execute('CREATE TABLE t(a INTEGER PRIMARY KEY, who)')
+            def work(number):
+                try:
+                    parent.execute('INSERT INTO t(who) VALUES(-1)')
+                    return 'the inherited connection was used'
+                except sqlite3.OperationalError as error:
+                    assert 'I/O error' in str(error), error
+                db = connect()
+                for i in range(25):
+                    db.execute('BEGIN IMMEDIATE')
+                    db.execute('INSERT INTO t(who) VALUES(?)', (number,))
+                    db.execute('COMMIT')
+                db.close()
+                return None
+            with multiprocessing.get_context('fork').Pool(4) as pool:
+                parent.execute('BEGIN')
+                first = parent.execute('SELECT count(*) FROM t').fetchone()[0]
+                failures = [text for text in pool.map(work, range(12), 1) if text]
+                assert parent.execute('SELECT count(*) FROM t').fetchone()[0] == first
+                parent.execute('COMMIT')
+            child = os.fork()
+            if child == 0:
+                parent.close()
+                sys.exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            parent.execute("INSERT INTO t(who) VALUES('parent')")
+            print(failures, *parent.execute('SELECT count(*) FROM t').fetchone(),
+                  *parent.execute('PRAGMA integrity_check').fetchone())
+            """)
+        self.assertEqual(out, "[] 301 ok")
+
     def test_it_brings_nothing_but_its_entry_points(self):
         symbols = subprocess.run(["nm", "-D", "--defined-only", SO], capture_output=True, text=True, check=True).stdout
         names = sorted(line.split()[-1] for line in symbols.splitlines())

@@ -4,10 +4,13 @@
 #include "harness.h"
 
 #include "journal.h"
+#include "process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define PAGE_BYTES 1024
 #define PAGES 4000
@@ -263,6 +266,31 @@ static void random_step(struct fixture *f, struct harness_random *random)
     }
 }
 
+TEST(a_child_leaves_the_journal_of_its_parent_alone)
+{
+    static uint8_t bytes[60000];
+    struct fixture f;
+    bough__process_watch();
+    setup(&f, 0);
+    memset(bytes, 'p', sizeof(bytes));
+    while (f.size < 4U << 20) /* most of it is in the temporary file, which the child has open too */
+        write_both(&f, f.size, bytes, sizeof(bytes));
+    pid_t child = fork();
+    if (child == 0) {
+        memset(bytes, 'c', sizeof(bytes));
+        bool is_refused = f.file->pMethods->xWrite(f.file, bytes, sizeof(bytes), 0) == SQLITE_IOERR_WRITE &&
+                          f.file->pMethods->xRead(f.file, bytes, sizeof(bytes), 0) == SQLITE_IOERR_READ &&
+                          f.file->pMethods->xTruncate(f.file, 0) == SQLITE_IOERR_TRUNCATE &&
+                          f.file->pMethods->xClose(f.file) == SQLITE_OK;
+        _exit(is_refused ? 0 : 1);
+    }
+    int status = -1;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    check_all(&f);
+    teardown(&f);
+}
+
 TEST(random_writes_against_an_array)
 {
     uint64_t seed = harness_number("BOUGH_SEED", 20261121);
@@ -290,6 +318,7 @@ int main(void)
         CASE(a_database_of_another_block_size_holds_nothing),
         CASE(a_zeroed_header_ends_the_journal),
         CASE(detached_from_its_database_it_is_empty),
+        CASE(a_child_leaves_the_journal_of_its_parent_alone),
         CASE(random_writes_against_an_array),
     };
     return harness_run("journal", cases, COUNT_OF(cases));
