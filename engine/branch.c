@@ -487,9 +487,8 @@ static int count_since_base(uint64_t *out, bough_store *store, const struct boug
     bough_page_diff diff;
     int rc = row->has_base ? bough__catalog_commit_by_id(&base, store->catalog, row->base) : BOUGH_OK;
     if (rc == BOUGH_OK)
-        rc = bough__commit_usable(&base);
-    if (rc == BOUGH_OK)
-        rc = bough__snapshot_of_tree(&snapshot, store->space, &base.tree);
+        rc = row->has_base ? bough__snapshot_of_commit(&snapshot, store, &base)
+                           : bough__snapshot_of_tree(&snapshot, store->space, &base.tree);
     bough__commit_row_clear(&base);
     if (rc != BOUGH_OK)
         return rc;

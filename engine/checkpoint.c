@@ -230,19 +230,18 @@ static int place_log(struct bough__layer *layer, struct bough__layer_slot *slot)
     return bough__os_random(&slot->log_seed, sizeof slot->log_seed);
 }
 
-static int fold(struct bough__layer_slot *slot, struct bough__layer *layer, const struct bough__fold_page *pages,
-                size_t count, uint64_t keep, uint64_t size_bytes)
+/* The appender is the caller's to end. */
+static int fold(struct bough__appender **out_appender, struct bough__layer_slot *slot, struct bough__layer *layer,
+                const struct bough__fold_page *pages, size_t count, uint64_t keep, uint64_t size_bytes)
 {
-    struct bough__appender *appender = NULL;
-    int rc = bough__appender_begin(&appender, layer->space->nodes);
+    int rc = bough__appender_begin(out_appender, layer->space->nodes);
     if (rc == BOUGH_OK)
-        rc = bough__fold_pages(&slot->tree, layer->space, appender, &layer->overlay->tree, layer->number, pages, count,
-                               layer->overlay->hold_txn, keep, size_bytes, layer->block_size);
+        rc = bough__fold_pages(&slot->tree, layer->space, *out_appender, &layer->overlay->tree, layer->number, pages,
+                               count, layer->overlay->hold_txn, keep, size_bytes, layer->block_size);
     if (rc == BOUGH_OK)
-        rc = bough__appender_sync(appender);
+        rc = bough__appender_sync(*out_appender);
     if (rc == BOUGH_OK)
-        slot->node_count += bough__appender_count(appender);
-    bough__appender_end(appender);
+        slot->node_count += bough__appender_count(*out_appender);
     return rc;
 }
 
@@ -250,6 +249,7 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
 {
     struct bough__published state = {0};
     struct bough__overlay *overlay = NULL;
+    struct bough__appender *appender = NULL;
     struct bough__layer_slot slot = layer->slot;
     struct bough__fold_page *pages = NULL;
     struct bough__frames free_frames = {0};
@@ -267,7 +267,7 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     if (rc == BOUGH_OK)
         rc = merge(&pages, &count, &keep, layer, txn);
     if (rc == BOUGH_OK)
-        rc = fold(&slot, layer, pages, count, keep, state.size_bytes);
+        rc = fold(&appender, &slot, layer, pages, count, keep, state.size_bytes);
     slot.sequence++;
     slot.generation++;
     slot.txn = slot.durable_txn = state.txn;
@@ -283,6 +283,7 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     if (rc == BOUGH_OK)
         rc = put_header(layer, &slot);
     if (rc != BOUGH_OK) {
+        bough__appender_end(appender);
         bough__overlay_release(overlay);
         bough__frames_release(&free_frames);
         return rc;
@@ -290,7 +291,9 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     overlay->position = bough__layer_log_start(&slot);
     state.generation = slot.generation;
     state.frame_count = slot.frame_count;
+    state.top = slot.tree.top;
     bough__layer_install(layer, overlay, &slot, &state);
+    bough__appender_end(appender); /* not before: see nodes.h */
     bough__shm_raise_durable(&layer->shm, slot.txn);
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
     /* Without memory they are free at the next opening. */

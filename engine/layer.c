@@ -427,7 +427,8 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
                                                                .generation = slot.generation,
                                                                .size_bytes = overlay->size_bytes,
                                                                .frame_count = frames,
-                                                               .block_size = layer->block_size});
+                                                               .block_size = layer->block_size,
+                                                               .top = slot.tree.top});
     return BOUGH_OK;
 done:
     bough__overlay_release(overlay);
@@ -450,7 +451,8 @@ static int recover(struct bough__layer *layer, bool same_boot)
     if (layer->head_txn != 0)
         return bough__fail(BOUGH_CORRUPT, "%s: missing, though the branch '%s' has commits in it", layer->path,
                            layer->branch);
-    struct bough__published state = {.txn = 0, .size_bytes = layer->head.size_bytes, .block_size = layer->block_size};
+    struct bough__published state = {
+        .size_bytes = layer->head.size_bytes, .block_size = layer->block_size, .top = layer->head.top};
     bough__shm_publish(&layer->shm, &state);
     return bough__overlay_create(&layer->overlay, &layer->head, 0, 0, 0);
 }
@@ -506,11 +508,13 @@ static int attach(struct bough__layer *layer)
                              layer->space->mode, 10000);
     if (rc != BOUGH_OK)
         return rc;
-    if (first) {
+    if (layer->shm.is_private)
+        rc = bough__space_read_unseen(layer->space);
+    if (rc == BOUGH_OK && first) {
         rc = recover(layer, same_boot);
         if (rc == BOUGH_OK)
             rc = bough__shm_ready(&layer->shm);
-    } else {
+    } else if (rc == BOUGH_OK) {
         struct bough__published state = {0};
         rc = bough__layer_refresh(layer, &state);
     }

@@ -74,7 +74,8 @@ struct bough__snapshot {
     struct bough__space *space;
     struct bough__layer *layer;     /* NULL: a past state */
     struct bough__overlay *overlay; /* NULL: a past state */
-    int pin;                        /* in shared memory; keeps the frames of this state */
+    int pin;                        /* in shared memory; keeps the frames and nodes of this state */
+    struct bough__appender *appender; /* of a fold, until the release; else NULL */
     struct bough__tree tree;        /* what the overlay lies on */
     uint64_t txn;
     uint64_t size_bytes;
@@ -90,8 +91,10 @@ int bough__snapshot_pin_and_hold(struct bough__snapshot *out, struct bough__laye
  * resumed. False: it is not the newest any more, and of no use. No system call. */
 void bough__snapshot_park(struct bough__snapshot *snapshot);
 bool bough__snapshot_resume(struct bough__snapshot *snapshot);
-/* A past state; holds a reference to space until release. */
+/* A past state; holds a reference to space until release. Its pin counts for gc if the caller finds afterwards, in
+ * what the catalog says now, that the tree was not given up; then it calls the second. (store.h has both in one.) */
 int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree);
+void bough__snapshot_is_sure(struct bough__snapshot *snapshot);
 void bough__snapshot_release(struct bough__snapshot *snapshot);
 /* True while nothing was committed since: a cheap look at shared memory. */
 bool bough__snapshot_is_newest(const struct bough__snapshot *snapshot);
@@ -103,9 +106,9 @@ int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block,
 int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot *snapshot, uint64_t block,
                           bool want_digest);
 /* Folds the overlay into a durable tree: layer synced if anything is not, nodes appended and synced. Never waits for
- * the branch's writer. For a past state: its tree. appender NULL: begins one of its own. out_nodes (may be NULL): nodes
- * written. */
-int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const struct bough__snapshot *snapshot);
+ * the branch's writer. For a past state: its tree. out_nodes (may be NULL): nodes written. The node file that took them
+ * stays locked until the release, so that gc leaves it alone until something durable refers to them. */
+int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, struct bough__snapshot *snapshot);
 /* Blocks that differ, in order; see bough__map_diff. Different block sizes: BOUGH_USAGE. Entries carry digests. */
 int bough__snapshot_diff(const struct bough__snapshot *a, const struct bough__snapshot *b,
                          bough__map_diff_callback *callback, void *context);

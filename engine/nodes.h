@@ -47,8 +47,9 @@ int bough__nodes_check_header(struct bough__nodes *nodes, uint32_t number);
 /* Re-reads from the file past the cache, for verify. */
 int bough__nodes_read_uncached(struct bough__node *out, struct bough__nodes *nodes, struct bough__node_ref ref);
 
-/* An appender holds one node file's try-lock from begin to end. It buffers; a node is readable through
- * bough__nodes_read (also before the buffer is written) as soon as append returns. */
+/* An appender holds one node file's try-lock from begin to end. The end comes when what it appended is referred to by
+ * something durable, or was given up: gc takes the nodes of a file whose lock is free for finished. It buffers; a node
+ * is readable through bough__nodes_read (also before the buffer is written) as soon as append returns. */
 int bough__appender_begin(struct bough__appender **out, struct bough__nodes *nodes);
 int bough__appender_add(struct bough__node_ref *out, struct bough__appender *appender, const struct bough__node *node);
 uint64_t bough__appender_count(const struct bough__appender *appender); /* nodes added so far */

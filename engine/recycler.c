@@ -169,6 +169,7 @@ int bough__recycler_add(struct bough__recycler *recycler, const struct bough__fr
 struct look {
     uint64_t pins[BOUGH__SHM_PINS];
     size_t pin_count;
+    bool oldest_is_behind; /* it reads from an older generation */
     uint64_t durable_txn, hold_txn;
 };
 
@@ -189,6 +190,14 @@ static bool is_seen(const struct look *look, const struct bough__dead_frame *fra
 static uint64_t oldest_pin(const struct look *look)
 {
     return look->pin_count != 0 ? look->pins[0] : UINT64_MAX;
+}
+
+/* Extents were found dead by the checkpoint of the transaction at the gate. One who pinned that transaction before it
+ * reads what was folded, and a page that turned out equal to an older one stands in another frame then. */
+static bool gate_is_open(const struct look *look, uint64_t gate_txn)
+{
+    uint64_t oldest = oldest_pin(look);
+    return gate_txn <= look->durable_txn && (oldest > gate_txn || (oldest == gate_txn && !look->oldest_is_behind));
 }
 
 static void sort_out(struct bough__recycler *recycler, const struct look *look, const struct bough__dead_frame *frame)
@@ -224,12 +233,13 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
     struct look look;
     size_t before = recycler->ready.count;
     bool is_blocked = recycler->parked.count != 0 || recycler->extents.at < recycler->extents.count;
-    look.pin_count = bough__shm_pinned(shm, look.pins, is_blocked && recycler->looks++ % PATIENCE == PATIENCE - 1);
+    look.pin_count = bough__shm_pinned(shm, look.pins, &look.oldest_is_behind,
+                                       is_blocked && recycler->looks++ % PATIENCE == PATIENCE - 1);
     look.durable_txn = bough__shm_durable(shm);
     look.hold_txn = bough__shm_hold(shm);
     uint64_t frame = 0;
-    while (recycler->ready.count < before + BATCH && oldest_pin(&look) >= recycler->gate_txn &&
-           recycler->gate_txn <= look.durable_txn && bough__frames_take(&recycler->extents, &frame))
+    while (recycler->ready.count < before + BATCH && gate_is_open(&look, recycler->gate_txn) &&
+           bough__frames_take(&recycler->extents, &frame))
         (void)list_push(&recycler->ready, (struct bough__dead_frame){.frame = frame});
     if (recycler->parked.count == 0)
         recycler->parked_oldest = oldest_pin(&look);

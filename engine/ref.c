@@ -173,6 +173,26 @@ int bough__commit_usable(const struct bough__commit_row *commit)
     return bough__fail(BOUGH_NOT_FOUND, "commit %s was pruned: gc gave its pages back", id);
 }
 
+int bough__snapshot_of_commit(struct bough__snapshot *out, struct bough_store *store,
+                              const struct bough__commit_row *commit)
+{
+    struct bough__commit_row now = {0};
+    int rc = bough__commit_usable(commit);
+    if (rc == BOUGH_OK)
+        rc = bough__snapshot_of_tree(out, store->space, &commit->tree);
+    if (rc != BOUGH_OK)
+        return rc;
+    rc = bough__catalog_commit_by_id(&now, store->catalog, commit->id);
+    if (rc == BOUGH_OK)
+        rc = bough__commit_usable(&now);
+    if (rc == BOUGH_OK)
+        bough__snapshot_is_sure(out);
+    else
+        bough__snapshot_release(out);
+    bough__commit_row_clear(&now);
+    return rc;
+}
+
 static int pin_branch(struct bough__snapshot *out, struct bough__layer **out_layer, struct bough_store *store,
                       struct bough__branch_row *row)
 {
@@ -199,8 +219,7 @@ int bough__target_pin(struct bough__snapshot *out, struct bough__layer **out_lay
     *out_layer = NULL;
     if (target->has_branch)
         return pin_branch(out, out_layer, store, &target->branch);
-    int rc = bough__commit_usable(&target->commit);
-    return rc == BOUGH_OK ? bough__snapshot_of_tree(out, store->space, &target->commit.tree) : rc;
+    return bough__snapshot_of_commit(out, store, &target->commit);
 }
 
 /* ---- public ---- */

@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SHM_MAGIC 0x33304d4853474842u /* "BHGSHM03" in memory of a little-endian machine */
-#define SHM_SIZE 12288
+#define SHM_MAGIC 0x34304d4853474842u /* "BHGSHM04" in memory of a little-endian machine */
+#define SHM_SIZE 20480
 #define LOCK_DEAD_MAN 0
 #define LOCK_CLOSING 2
 #define LOCK_OPENERS 16
@@ -29,6 +29,7 @@ struct bough__shm_map {
     _Atomic uint64_t slots[2][8];
     _Atomic int32_t pids[BOUGH__SHM_OPENERS];
     _Atomic uint64_t pins[BOUGH__SHM_PINS]; /* opener's index + 1, 8 bits; transaction + 1, 56 bits */
+    _Atomic uint64_t trees[BOUGH__SHM_PINS]; /* place of the top node that the pin beside it reads from */
     _Atomic uint32_t writer; /* opener's index + 1; 0: nobody */
 };
 _Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the file");
@@ -105,6 +106,22 @@ _Static_assert(BOUGH__SHM_OPENERS < 255, "an opener's number fits a pin");
 static uint64_t pin_word(int opener, uint64_t txn_plus_1)
 {
     return (uint64_t)(opener + 1) << PIN_OWNER_SHIFT | txn_plus_1;
+}
+
+/* A tree's word: file 32 bits, the mark, the lowest 13 bits of the log's generation, index 18 bits. Two generations may
+ * have one tree and read different frames; those of one transaction are a few at most, so their lowest bits differ. */
+#define TREE_UNSURE (UINT64_C(1) << 31)
+#define TREE_INDEX_MASK ((UINT64_C(1) << 18) - 1)
+#define TREE_GENERATION_MASK (UINT64_C(0x1fff) << 18)
+
+static uint64_t tree_word(struct bough__node_ref top, uint64_t generation)
+{
+    return (uint64_t)top.file << 32 | (generation << 18 & TREE_GENERATION_MASK) | top.index;
+}
+
+static struct bough__node_ref tree_of(uint64_t word)
+{
+    return (struct bough__node_ref){.file = (uint32_t)(word >> 32), .index = (uint32_t)(word & TREE_INDEX_MASK)};
 }
 
 static void clear_pins(struct bough__shm *shm, int opener)
@@ -310,6 +327,7 @@ void bough__shm_publish(struct bough__shm *shm, const struct bough__published *s
     atomic_store_explicit(&slot[2], state->size_bytes, memory_order_relaxed);
     atomic_store_explicit(&slot[3], state->frame_count, memory_order_relaxed);
     atomic_store_explicit(&slot[4], state->block_size, memory_order_relaxed);
+    atomic_store_explicit(&slot[5], tree_word(state->top, 0), memory_order_relaxed);
     atomic_store(&shm->map->counter, next);
 }
 
@@ -323,6 +341,7 @@ void bough__shm_read(struct bough__published *out, const struct bough__shm *shm)
         out->size_bytes = atomic_load_explicit(&slot[2], memory_order_relaxed);
         out->frame_count = atomic_load_explicit(&slot[3], memory_order_relaxed);
         out->block_size = atomic_load_explicit(&slot[4], memory_order_relaxed);
+        out->top = tree_of(atomic_load_explicit(&slot[5], memory_order_relaxed));
         atomic_thread_fence(memory_order_acquire);
         /* A slot is written again only when the counter has moved past it, so an unmoved counter means a whole copy. */
         if (atomic_load(&shm->map->counter) == counter)
@@ -418,34 +437,63 @@ size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPEN
 
 /* ---- pins ---- */
 
-static int claim_pin(struct bough__shm *shm)
+static int claim_pin(int *out_pin, struct bough__shm *shm)
 {
     for (int i = 0; i < BOUGH__SHM_PINS; i++) {
         uint64_t unset = 0;
         if (atomic_load_explicit(&shm->map->pins[i], memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_strong(&shm->map->pins[i], &unset, pin_word(shm->opener, 0)))
-            return i;
+            atomic_compare_exchange_strong(&shm->map->pins[i], &unset, pin_word(shm->opener, 0))) {
+            *out_pin = i;
+            return BOUGH_OK;
+        }
     }
-    return BOUGH__NO_PIN;
+    return bough__fail(BOUGH_BUSY, "%s: %d snapshots are open, and no more can be", shm->path, BOUGH__SHM_PINS);
+}
+
+static void set_pin(struct bough__shm *shm, int pin, uint64_t txn, uint64_t tree)
+{
+    /* Parked pins name no tree, so whoever sees this one with its transaction sees its tree. */
+    atomic_store_explicit(&shm->map->trees[pin], tree | TREE_UNSURE, memory_order_release);
+    atomic_store(&shm->map->pins[pin], pin_word(shm->opener, txn + 1));
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+void bough__shm_pin_is_sure(struct bough__shm *shm, int pin)
+{
+    if (pin == BOUGH__NO_PIN)
+        return;
+    uint64_t word = atomic_load_explicit(&shm->map->trees[pin], memory_order_relaxed);
+    atomic_store_explicit(&shm->map->trees[pin], word & ~TREE_UNSURE, memory_order_release);
+}
+
+/* The published state is of this transaction and generation: one atomic load and a check. */
+static bool is_published(const struct bough__shm *shm, const struct bough__published *state)
+{
+    for (;;) {
+        uint64_t counter = atomic_load(&shm->map->counter);
+        const _Atomic uint64_t *slot = shm->map->slots[counter & 1];
+        uint64_t txn = atomic_load_explicit(&slot[0], memory_order_relaxed);
+        uint64_t generation = atomic_load_explicit(&slot[1], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load(&shm->map->counter) == counter)
+            return txn == state->txn && generation == state->generation;
+    }
 }
 
 int bough__shm_pin(int *out_pin, struct bough__published *out, struct bough__shm *shm)
 {
+    int pin = BOUGH__NO_PIN;
     *out_pin = BOUGH__NO_PIN;
     if (shm->is_private) {
         bough__shm_read(out, shm);
         return BOUGH_OK;
     }
-    int pin = claim_pin(shm);
-    if (pin == BOUGH__NO_PIN)
-        return bough__fail(BOUGH_BUSY, "%s: %d snapshots are open, and no more can be", shm->path, BOUGH__SHM_PINS);
-    for (;;) {
+    int rc = claim_pin(&pin, shm);
+    if (rc != BOUGH_OK)
+        return rc;
+    do
         bough__shm_read(out, shm);
-        atomic_store(&shm->map->pins[pin], pin_word(shm->opener, out->txn + 1));
-        atomic_thread_fence(memory_order_seq_cst);
-        if (bough__shm_newest(shm) == out->txn)
-            break;
-    }
+    while (!bough__shm_pin_resume(shm, pin, out));
     *out_pin = pin;
     return BOUGH_OK;
 }
@@ -456,16 +504,26 @@ void bough__shm_pin_park(struct bough__shm *shm, int pin)
         atomic_store_explicit(&shm->map->pins[pin], pin_word(shm->opener, 0), memory_order_release);
 }
 
-bool bough__shm_pin_resume(struct bough__shm *shm, int pin, uint64_t txn)
+bool bough__shm_pin_resume(struct bough__shm *shm, int pin, const struct bough__published *state)
 {
     if (pin == BOUGH__NO_PIN)
-        return bough__shm_newest(shm) == txn;
-    atomic_store(&shm->map->pins[pin], pin_word(shm->opener, txn + 1));
-    atomic_thread_fence(memory_order_seq_cst);
-    if (bough__shm_newest(shm) == txn)
+        return is_published(shm, state);
+    set_pin(shm, pin, state->txn, tree_word(state->top, state->generation));
+    if (is_published(shm, state)) {
+        bough__shm_pin_is_sure(shm, pin);
         return true;
+    }
     bough__shm_pin_park(shm, pin);
     return false;
+}
+
+int bough__shm_pin_tree(int *out_pin, struct bough__shm *shm, struct bough__node_ref top)
+{
+    *out_pin = BOUGH__NO_PIN;
+    int rc = shm->is_private ? BOUGH_OK : claim_pin(out_pin, shm);
+    if (*out_pin != BOUGH__NO_PIN)
+        set_pin(shm, *out_pin, 0, tree_word(top, 0));
+    return rc;
 }
 
 void bough__shm_unpin(struct bough__shm *shm, int pin)
@@ -501,22 +559,111 @@ static void bury(struct bough__shm *shm)
     }
 }
 
-size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool look_for_dead)
+/* What is pinned at a place; false: nothing, or the pin is parked. */
+static bool read_pin(uint64_t *out_pin, uint64_t *out_tree, const struct bough__shm *shm, int i)
+{
+    uint64_t pin = 0;
+    do {
+        pin = *out_pin;
+        *out_tree = atomic_load(&shm->map->trees[i]);
+        *out_pin = atomic_load(&shm->map->pins[i]);
+    } while (*out_pin != pin); /* the two belong together */
+    return (pin & PIN_TXN_MASK) != 0;
+}
+
+size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool *out_is_behind,
+                         bool look_for_dead)
 {
     size_t count = 0, kept = 0;
+    uint64_t oldest = UINT64_MAX;
+    struct bough__published now = {0};
+    *out_is_behind = false;
     if (look_for_dead && !shm->is_private)
         bury(shm);
+    bough__shm_read(&now, shm);
     atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < BOUGH__SHM_PINS; i++) {
-        uint64_t txn_plus_1 = atomic_load_explicit(&shm->map->pins[i], memory_order_relaxed) & PIN_TXN_MASK;
-        if (txn_plus_1 != 0)
-            out[count++] = txn_plus_1 - 1;
+        uint64_t pin = atomic_load_explicit(&shm->map->pins[i], memory_order_relaxed), tree = 0;
+        if ((pin & PIN_TXN_MASK) == 0 || !read_pin(&pin, &tree, shm, i))
+            continue;
+        uint64_t txn = (pin & PIN_TXN_MASK) - 1;
+        bool is_behind = (tree & ~TREE_UNSURE) != tree_word(now.top, now.generation);
+        *out_is_behind = txn < oldest ? is_behind : *out_is_behind || (txn == oldest && is_behind);
+        oldest = txn < oldest ? txn : oldest;
+        out[count++] = txn;
     }
     qsort(out, count, sizeof *out, by_txn);
     for (size_t i = 0; i < count; i++)
         if (kept == 0 || out[i] != out[kept - 1])
             out[kept++] = out[i];
     return kept;
+}
+
+/* ---- trees, for gc ---- */
+
+/* *out_is_open false: nobody has it open, or its first opener has not told of anything yet. */
+static int look_if_open(struct bough__shm *out, bool *out_is_open, const char *directory, uint32_t number)
+{
+    uint64_t magic = 0;
+    size_t len = 0;
+    *out_is_open = false;
+    *out = (struct bough__shm){.fd = -1, .opener = -1};
+    char *path = bough__format("%s/run/%u.shm", directory, number);
+    if (path == NULL)
+        return bough__fail_memory();
+    int rc = bough__os_open(&out->fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    bool is_locked = rc == BOUGH_OK && bough__os_is_locked(out->fd, LOCK_DEAD_MAN);
+    if (is_locked)
+        rc = bough__os_read_some(&len, out->fd, &magic, sizeof magic, 0, path);
+    if (is_locked && rc == BOUGH_OK && magic != 0 && magic != SHM_MAGIC)
+        rc = bough__fail(BOUGH_BUSY, "%s: in use by another version of bough", path);
+    bough__os_close(&out->fd);
+    free(path);
+    if (rc == BOUGH_NOT_FOUND || (rc == BOUGH_OK && (!is_locked || magic == 0)))
+        return BOUGH_OK;
+    if (rc == BOUGH_OK)
+        rc = bough__shm_look(out, directory, number);
+    *out_is_open = rc == BOUGH_OK;
+    /* Closed by all, or built anew, since the look at the lock: what its openers read then, others tell of. */
+    return rc == BOUGH_NOT_FOUND || rc == BOUGH_CORRUPT ? BOUGH_OK : rc;
+}
+
+int bough__shm_published_tree(const char *directory, uint32_t number, bough__shm_tree_callback *callback, void *context)
+{
+    struct bough__shm shm = {.fd = -1};
+    struct bough__published state = {0};
+    bool is_open = false;
+    int rc = look_if_open(&shm, &is_open, directory, number);
+    if (rc != BOUGH_OK || !is_open)
+        return rc;
+    bough__shm_read(&state, &shm);
+    bough__shm_close(&shm, false);
+    return state.top.file != 0 ? callback(context, state.top, true) : BOUGH_OK;
+}
+
+int bough__shm_pinned_trees(const char *directory, uint32_t number, bough__shm_tree_callback *callback, void *context)
+{
+    struct bough__shm shm = {.fd = -1};
+    bool is_open = false;
+    int alive[BOUGH__SHM_OPENERS + 1] = {0}; /* by opener's number + 1; 0: not asked yet */
+    int rc = look_if_open(&shm, &is_open, directory, number);
+    if (rc != BOUGH_OK || !is_open)
+        return rc;
+    atomic_thread_fence(memory_order_seq_cst);
+    for (int i = 0; rc == BOUGH_OK && i < BOUGH__SHM_PINS; i++) {
+        uint64_t pin = atomic_load(&shm.map->pins[i]), tree = 0;
+        if (!read_pin(&pin, &tree, &shm, i) || tree_of(tree).file == 0)
+            continue;
+        uint64_t owner = pin >> PIN_OWNER_SHIFT;
+        if (owner == 0 || owner > BOUGH__SHM_OPENERS)
+            continue;
+        if (alive[owner] == 0)
+            alive[owner] = is_alive(&shm, (uint32_t)owner) ? 1 : -1;
+        if (alive[owner] > 0)
+            rc = callback(context, tree_of(tree), !(tree & TREE_UNSURE));
+    }
+    bough__shm_close(&shm, false);
+    return rc;
 }
 
 /* ---- flags and marks ---- */

@@ -20,10 +20,18 @@
  * published transaction, store the pin, full fence, load again, repeat if it moved. The writer publishes, fences, and
  * then looks at the pins; so either the reader sees the new state or the writer sees the pin. A pin whose opener has
  * died is cleared by the next opener that takes his number, or by the writer that it is in the way of.
+ *
+ * A pin also names the tree that its state reads from, for gc, which takes those trees for roots. It is stored before
+ * the pin with a mark that says "not sure yet", and the look at the published state that follows compares generations
+ * as well; then the mark goes. A tree that gc sees with the mark may be one that was given up long ago, so it may be
+ * unreadable. Any other is whole: its pin could be seen before it was superseded.
+ *
+ * Number 0 is no layer: there the processes of a store pin past states, which belong to no layer (space.h).
  */
 #ifndef BOUGH_ENGINE_SHM_H
 #define BOUGH_ENGINE_SHM_H
 
+#include "map.h"
 #include "process.h"
 
 #include <stdatomic.h>
@@ -43,6 +51,7 @@ struct bough__published {
     uint64_t size_bytes;  /* of the database */
     uint64_t frame_count; /* frames handed out: the next writer goes on here */
     uint64_t block_size;
+    struct bough__node_ref top; /* of the tree below the log */
 };
 
 struct bough__shm_map; /* the mapped bytes; shm.c */
@@ -94,11 +103,25 @@ size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPEN
 int bough__shm_pin(int *out_pin, struct bough__published *out, struct bough__shm *shm);
 /* Keeps the place of the pin, but holds nothing; and back: false when txn is not the newest any more (parked then). */
 void bough__shm_pin_park(struct bough__shm *shm, int pin);
-bool bough__shm_pin_resume(struct bough__shm *shm, int pin, uint64_t txn);
+bool bough__shm_pin_resume(struct bough__shm *shm, int pin, const struct bough__published *state);
 void bough__shm_unpin(struct bough__shm *shm, int pin); /* BOUGH__NO_PIN is fine */
 /* The transactions that are pinned, ascending, each once. look_for_dead: clears the pins of processes that died (a
- * system call for each opener that has any). */
-size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool look_for_dead);
+ * system call for each opener that has any). *out_is_behind: someone who pins the oldest reads it from another
+ * generation than the published one; his frames may be others. */
+size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool *out_is_behind,
+                         bool look_for_dead);
+
+/* Pins a tree alone, where the caller can tell afterwards whether that was in time; then it is sure. */
+int bough__shm_pin_tree(int *out_pin, struct bough__shm *shm, struct bough__node_ref top);
+void bough__shm_pin_is_sure(struct bough__shm *shm, int pin);
+
+/* The trees that the openers of run/NUMBER.shm may read: the published one, and those that are pinned. Nobody has it
+ * open: none. is_sure false: see above. BOUGH_BUSY: it is open by another version of bough. A result other than 0 of
+ * the callback stops and is returned. */
+typedef int bough__shm_tree_callback(void *context, struct bough__node_ref top, bool is_sure);
+int bough__shm_published_tree(const char *directory, uint32_t number, bough__shm_tree_callback *callback,
+                              void *context);
+int bough__shm_pinned_trees(const char *directory, uint32_t number, bough__shm_tree_callback *callback, void *context);
 
 /* Flags and marks that any opener may set. */
 enum bough__shm_flag {

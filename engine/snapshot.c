@@ -25,7 +25,8 @@ static int try_pin(struct bough__snapshot *out, struct bough__layer *layer)
     pthread_mutex_lock(&layer->mutex);
     rc = bough__layer_refresh(layer, &state);
     /* Newer than what was pinned: as good, and kept by the same pin until it moves up. */
-    if (rc == BOUGH_OK && state.txn != pinned.txn && !bough__shm_pin_resume(&layer->shm, pin, state.txn))
+    if (rc == BOUGH_OK && (state.txn != pinned.txn || state.generation != pinned.generation) &&
+        !bough__shm_pin_resume(&layer->shm, pin, &state))
         rc = BOUGH_STALE;
     if (rc == BOUGH_OK) {
         bough__overlay_retain(layer->overlay);
@@ -73,25 +74,43 @@ void bough__snapshot_park(struct bough__snapshot *snapshot)
 
 bool bough__snapshot_resume(struct bough__snapshot *snapshot)
 {
-    return snapshot->layer == NULL ||
-           bough__shm_pin_resume(&snapshot->layer->shm, snapshot->pin, snapshot->txn);
+    if (snapshot->layer == NULL)
+        return true;
+    struct bough__published state = {
+        .txn = snapshot->txn, .generation = snapshot->overlay->generation, .top = snapshot->tree.top};
+    return bough__shm_pin_resume(&snapshot->layer->shm, snapshot->pin, &state);
 }
 
 int bough__snapshot_of_tree(struct bough__snapshot *out, struct bough__space *space, const struct bough__tree *tree)
 {
+    int pin = BOUGH__NO_PIN;
+    int rc = bough__space_pin(&pin, space, tree->top);
+    if (rc != BOUGH_OK)
+        return rc;
     bough__space_retain(space);
-    *out = (struct bough__snapshot){
-        .space = space, .tree = *tree, .size_bytes = tree->size_bytes, .block_size = tree->block_size};
+    *out = (struct bough__snapshot){.space = space,
+                                    .pin = pin,
+                                    .tree = *tree,
+                                    .size_bytes = tree->size_bytes,
+                                    .block_size = tree->block_size};
     return BOUGH_OK;
+}
+
+void bough__snapshot_is_sure(struct bough__snapshot *snapshot)
+{
+    bough__space_pin_is_sure(snapshot->space, snapshot->pin);
 }
 
 void bough__snapshot_release(struct bough__snapshot *snapshot)
 {
+    bough__appender_end(snapshot->appender);
     bough__overlay_release(snapshot->overlay);
-    if (snapshot->layer == NULL)
-        bough__space_close(snapshot->space);
-    else
+    if (snapshot->layer != NULL) {
         bough__shm_unpin(&snapshot->layer->shm, snapshot->pin);
+    } else if (snapshot->space != NULL) {
+        bough__space_unpin(snapshot->space, snapshot->pin);
+        bough__space_close(snapshot->space);
+    }
     *snapshot = (struct bough__snapshot){0};
 }
 
@@ -212,12 +231,12 @@ static int make_durable(struct bough__layer *layer, uint64_t txn)
     return rc;
 }
 
-int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const struct bough__snapshot *snapshot)
+int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, struct bough__snapshot *snapshot)
 {
     size_t count = 0;
     uint64_t keep = BOUGH__KEEP_ALL;
     struct bough__fold_page *pages = NULL;
-    struct bough__appender *appender = NULL;
+    struct bough__appender *appender = snapshot->appender;
     if (out_nodes != NULL)
         *out_nodes = 0;
     *out = snapshot->tree;
@@ -226,7 +245,7 @@ int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const str
     int rc = make_durable(snapshot->layer, snapshot->txn);
     if (rc == BOUGH_OK)
         rc = collect_pages(&pages, &count, &keep, snapshot);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK && appender == NULL)
         rc = bough__appender_begin(&appender, snapshot->space->nodes);
     if (rc == BOUGH_OK)
         rc = bough__fold_pages(out, snapshot->space, appender, &snapshot->tree, snapshot->layer->number, pages, count,
@@ -235,7 +254,7 @@ int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, const str
         rc = bough__appender_sync(appender);
     if (rc == BOUGH_OK && out_nodes != NULL)
         *out_nodes = bough__appender_count(appender);
-    bough__appender_end(appender);
+    snapshot->appender = appender;
     free(pages);
     return rc;
 }

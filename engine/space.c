@@ -116,8 +116,77 @@ static bool is_same(const struct bough__space *other, const struct bough__space 
             info.st_ino == other->inode);
 }
 
+/* The first opener has nothing to tell; the last one removes the file. */
+static int open_past(struct bough__space *space)
+{
+    bool is_first = false, same_boot = false;
+    int rc = bough__shm_open(&space->past, &is_first, &same_boot, space->directory, 0, space->mode, 10000);
+    if (rc != BOUGH_OK)
+        return rc;
+    if (space->past.is_private)
+        rc = bough__space_read_unseen(space);
+    if (rc == BOUGH_OK && is_first)
+        rc = bough__shm_ready(&space->past);
+    if (rc != BOUGH_OK)
+        bough__shm_close(&space->past, is_first);
+    space->has_past = rc == BOUGH_OK;
+    return rc;
+}
+
+static void close_past(struct bough__space *space)
+{
+    if (space->has_past)
+        bough__shm_close(&space->past, bough__shm_is_last(&space->past));
+    space->has_past = false;
+}
+
+int bough__space_read_unseen(struct bough__space *space)
+{
+    if (space->unseen_fd >= 0)
+        return BOUGH_OK;
+    char *path = bough__format("%s/" BOUGH__STORE_FILE, space->directory);
+    if (!path)
+        return BOUGH_NOMEM;
+    int rc = bough__os_open(&space->unseen_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_lock_wait(space->unseen_fd, BOUGH__STORE_UNSEEN_BYTE, BOUGH__SHARED, 10000, path);
+    if (rc == BOUGH_BUSY)
+        rc = bough__fail(rc, "%s: gc is at work, and who has no permission to write waits for it", space->directory);
+    if (rc != BOUGH_OK)
+        bough__os_close(&space->unseen_fd);
+    free(path);
+    return rc;
+}
+
+int bough__space_pin(int *out_pin, struct bough__space *space, struct bough__node_ref top)
+{
+    int rc = BOUGH_OK;
+    *out_pin = BOUGH__NO_PIN;
+    if (top.file == 0)
+        return BOUGH_OK; /* nothing that could be given back */
+    pthread_mutex_lock(&space->mutex);
+    if (!space->has_past)
+        rc = open_past(space);
+    pthread_mutex_unlock(&space->mutex);
+    return rc == BOUGH_OK ? bough__shm_pin_tree(out_pin, &space->past, top) : rc;
+}
+
+void bough__space_pin_is_sure(struct bough__space *space, int pin)
+{
+    if (pin != BOUGH__NO_PIN)
+        bough__shm_pin_is_sure(&space->past, pin);
+}
+
+void bough__space_unpin(struct bough__space *space, int pin)
+{
+    if (pin != BOUGH__NO_PIN)
+        bough__shm_unpin(&space->past, pin);
+}
+
 static void free_space(struct bough__space *space)
 {
+    close_past(space);
+    bough__os_close(&space->unseen_fd);
     bough__nodes_close(space->nodes);
     bough__files_close(space->files);
     pthread_mutex_destroy(&space->mutex);
@@ -158,6 +227,7 @@ int bough__space_open(struct bough__space **out, const char *directory)
         return BOUGH_NOMEM;
     bough__process_watch();
     fresh->epoch = bough__process_epoch();
+    fresh->unseen_fd = -1;
     pthread_mutex_init(&fresh->mutex, NULL);
     fresh->directory = realpath(directory, NULL);
     int rc = fresh->directory  ? BOUGH_OK

@@ -7,6 +7,7 @@
 
 #include "files.h"
 #include "nodes.h"
+#include "shm.h"
 
 #include <pthread.h>
 #include <sys/types.h>
@@ -26,6 +27,9 @@ struct bough__space {
     /* Below: space.c and layer.c alone. */
     pthread_mutex_t mutex;      /* guards layers */
     struct bough__layer *layers;
+    struct bough__shm past;     /* pins of states without a layer; opened with the first */
+    bool has_past;
+    int unseen_fd;              /* of the identity file: see below; -1 */
     unsigned references;        /* these two under the registry's mutex, in space.c */
     struct bough__space *next;
 };
@@ -42,6 +46,11 @@ struct bough__space {
  *    56      a line of text for whoever looks into it
  */
 #define BOUGH__STORE_FILE "db"
+/* Locks on it, a byte each: one who reads without permission to write cannot say in shared memory what he reads, and
+ * holds the first shared as long as he has the store open; gc takes it exclusively while it works. Then one gc at a
+ * time. */
+#define BOUGH__STORE_UNSEEN_BYTE 0
+#define BOUGH__STORE_GC_BYTE 1
 #define BOUGH__FORMAT_VERSION 1
 
 /* Writes the identity file into an existing directory (durable with it). */
@@ -56,5 +65,13 @@ bool bough__space_is_inherited(const struct bough__space *space);
 void bough__space_before_fork(void);
 void bough__space_after_fork_in_parent(void);
 void bough__space_after_fork_in_child(void);
+
+/* Keeps gc away until the store is closed. BOUGH_BUSY: gc is at work. With the space's mutex held. */
+int bough__space_read_unseen(struct bough__space *space);
+/* Pins a tree that no layer publishes; *out_pin may be BOUGH__NO_PIN. Whether that was in time is for the caller to
+ * find out, who then says so. */
+int bough__space_pin(int *out_pin, struct bough__space *space, struct bough__node_ref top);
+void bough__space_pin_is_sure(struct bough__space *space, int pin);
+void bough__space_unpin(struct bough__space *space, int pin);
 
 #endif

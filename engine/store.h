@@ -94,6 +94,10 @@ int bough__branches_add(bough_branches *out, struct bough_store *store, const st
                         bool is_new);
 /* BOUGH_NOT_FOUND for a commit whose pages gc gave back. */
 int bough__commit_usable(const struct bough__commit_row *commit);
+/* Pins the commit's state, and looks at its row again, since gc may have been quicker: BOUGH_NOT_FOUND then. Not within
+ * a read transaction of the catalog, which would show the row as it was. */
+int bough__snapshot_of_commit(struct bough__snapshot *out, struct bough_store *store,
+                              const struct bough__commit_row *commit);
 /* BOUGH_REFUSED when a branch or a tag has the name. */
 int bough__name_is_free(struct bough__catalog *catalog, const char *name);
 /* Id of the current branch, 0: none. */

@@ -191,7 +191,7 @@ static int stream_snapshot(struct stream *stream)
 
 /* The root of a state that is no commit costs a fold, which writes nodes. Where the store has no room or permission for
  * them the root stays unknown: the bytes are out, and that is what was asked for. */
-static int describe(bough_transfer *out, const struct bough__target *target, const struct bough__snapshot *snapshot)
+static int describe(bough_transfer *out, const struct bough__target *target, struct bough__snapshot *snapshot)
 {
     struct bough__tree tree;
     uint8_t root[BOUGH__DIGEST_SIZE];

@@ -107,6 +107,7 @@ static int adopt_header(struct bough__layer *layer)
             state.txn = slot.txn;
             state.size_bytes = slot.tree.size_bytes;
             state.block_size = layer->block_size;
+            state.top = slot.tree.top;
             if (state.frame_count < slot.frame_count)
                 state.frame_count = slot.frame_count;
             bough__shm_publish(&layer->shm, &state);
@@ -247,7 +248,8 @@ static int create_file(struct bough__txn *txn)
     bough__layer_install(layer, overlay, &slot,
                          &(struct bough__published){.generation = 1,
                                                     .size_bytes = layer->head.size_bytes,
-                                                    .block_size = txn->block_size});
+                                                    .block_size = txn->block_size,
+                                                    .top = layer->head.top});
     return BOUGH_OK;
 }
 
@@ -621,7 +623,8 @@ static void publish(struct bough__txn *txn, const struct bough__log_record *reco
                                                                .generation = layer->overlay->generation,
                                                                .size_bytes = record->size_bytes,
                                                                .frame_count = txn->next_frame,
-                                                               .block_size = txn->block_size});
+                                                               .block_size = txn->block_size,
+                                                               .top = layer->overlay->tree.top});
     pthread_mutex_unlock(&layer->mutex);
 }
 

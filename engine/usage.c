@@ -26,7 +26,8 @@ static int add_allocated(uint64_t *bytes, const char *path, int depth)
             rc = BOUGH_NOMEM;
         } else if (bough__os.lstat(name, &info) == 0) { /* else removed meanwhile */
             *bytes += (uint64_t)info.st_blocks * 512;
-            if (S_ISDIR(info.st_mode) && depth > 0)
+            /* What is in run/ goes when the last one closes, and some of it is this process's own. */
+            if (S_ISDIR(info.st_mode) && depth > 0 && strcmp(entry->d_name, "run") != 0)
                 rc = add_allocated(bytes, name, depth - 1);
         }
         free(name);
@@ -85,44 +86,40 @@ static int count_foreign(uint64_t *out_pages, struct usage *usage, const struct 
     return rc;
 }
 
-/* The tree that the branch's newest state lies on. */
-static int find_tree(struct bough__tree *out, bool *out_absent, struct bough_store *store,
-                     const struct bough__branch_row *row)
+/* Pins the branch's newest state; its tree is what matters here. */
+static int pin_tree(struct bough__snapshot *out, struct bough__layer **out_layer, struct bough_store *store,
+                    const struct bough__branch_row *row)
 {
     struct bough__commit_row head = {0};
-    struct bough__snapshot snapshot;
-    struct bough__layer *layer = NULL;
-    int rc = bough__layer_is_absent(out_absent, store->space, row->layer);
-    if (rc == BOUGH_OK && *out_absent) {
+    bool absent = false;
+    *out_layer = NULL;
+    int rc = bough__layer_is_absent(&absent, store->space, row->layer);
+    if (rc == BOUGH_OK && absent) {
         rc = bough__catalog_commit_by_id(&head, store->catalog, row->head);
-        *out = head.tree;
+        if (rc == BOUGH_OK)
+            rc = bough__snapshot_of_commit(out, store, &head);
         bough__commit_row_clear(&head);
         return rc;
     }
     if (rc == BOUGH_OK)
-        rc = bough__branch_layer(&layer, store, row);
-    if (rc == BOUGH_OK)
-        rc = bough__snapshot_pin(&snapshot, layer);
-    if (rc == BOUGH_OK) {
-        *out = snapshot.tree;
-        bough__snapshot_release(&snapshot);
-    }
-    bough__layer_close(layer);
-    return rc;
+        rc = bough__branch_layer(out_layer, store, row);
+    return rc == BOUGH_OK ? bough__snapshot_pin(out, *out_layer) : rc;
 }
 
 static int count_shared(uint64_t *out_bytes, struct usage *usage, const char *name)
 {
     struct bough__branch_row row = {0};
-    struct bough__tree tree = {0};
+    struct bough__snapshot snapshot = {0};
+    struct bough__layer *layer = NULL;
     uint64_t pages = 0;
-    bool absent = false;
     int rc = bough__catalog_branch_by_name(&row, usage->store->catalog, name);
     if (rc == BOUGH_OK)
-        rc = find_tree(&tree, &absent, usage->store, &row);
+        rc = pin_tree(&snapshot, &layer, usage->store, &row);
     if (rc == BOUGH_OK)
-        rc = count_foreign(&pages, usage, &tree, absent ? 0 : row.layer);
-    uint64_t bytes = pages * tree.block_size;
+        rc = count_foreign(&pages, usage, &snapshot.tree, layer ? row.layer : 0);
+    uint64_t bytes = pages * snapshot.tree.block_size;
+    bough__snapshot_release(&snapshot); /* zeros where it was not pinned */
+    bough__layer_close(layer);
     *out_bytes = bytes > row.node_bytes ? bytes - row.node_bytes : 0;
     bough__branch_row_clear(&row);
     return rc;

@@ -43,7 +43,7 @@ struct node_file {
 struct state {
     char *name; /* "branch premium", "commit 0123456789ab" */
     struct bough__tree tree;
-    uint8_t root[BOUGH__DIGEST_SIZE];
+    uint8_t id[BOUGH__DIGEST_SIZE], root[BOUGH__DIGEST_SIZE]; /* of a commit */
     const struct bough__snapshot *snapshot; /* a branch: the tree lies below what was written since; else NULL */
 };
 
@@ -279,22 +279,38 @@ static int add_commit(void *context, const struct bough__commit_row *row)
     struct state *state = &verify->states[verify->state_count];
     *state = (struct state){.name = bough__format("commit %s", id), .tree = row->tree};
     memcpy(state->root, row->root, sizeof state->root);
+    memcpy(state->id, row->id, sizeof state->id);
     verify->state_count += state->name != NULL;
     return state->name ? BOUGH_OK : BOUGH_NOMEM;
 }
 
-static int check_commits(struct verify *verify)
+static int check_commit(struct verify *verify, const struct state *state)
 {
     uint8_t root[BOUGH__DIGEST_SIZE];
+    struct bough__commit_row row = {0};
+    struct bough__snapshot snapshot;
+    int rc = bough__root_id(root, &state->tree);
+    if (rc == BOUGH_OK && memcmp(root, state->root, sizeof root) != 0)
+        rc = add_finding(verify, state->name, "the root is not that of the page map");
+    if (rc == BOUGH_OK)
+        rc = bough__catalog_commit_by_id(&row, verify->store->catalog, state->id);
+    if (rc == BOUGH_OK)
+        rc = bough__snapshot_of_commit(&snapshot, verify->store, &row);
+    bough__commit_row_clear(&row);
+    if (rc == BOUGH_NOT_FOUND)
+        return BOUGH_OK; /* pruned since its row was read */
+    if (rc != BOUGH_OK)
+        return note_error(verify, rc, state->name);
+    rc = check_tree(verify, state);
+    bough__snapshot_release(&snapshot);
+    return rc;
+}
+
+static int check_commits(struct verify *verify)
+{
     int rc = BOUGH_OK;
-    for (size_t i = 0; rc == BOUGH_OK && i < verify->state_count; i++) {
-        const struct state *state = &verify->states[i];
-        rc = bough__root_id(root, &state->tree);
-        if (rc == BOUGH_OK && memcmp(root, state->root, sizeof root) != 0)
-            rc = add_finding(verify, state->name, "the root is not that of the page map");
-        if (rc == BOUGH_OK)
-            rc = check_tree(verify, state);
-    }
+    for (size_t i = 0; rc == BOUGH_OK && i < verify->state_count; i++)
+        rc = check_commit(verify, &verify->states[i]);
     return rc;
 }
 

@@ -477,6 +477,41 @@ TEST(short_readers_beside_a_long_one)
     close_layer();
 }
 
+static void checkpoint(void)
+{
+    struct bough__txn *txn = begin();
+    ASSERT_OK(bough__layer_checkpoint(layer, NULL));
+    bough__txn_end(txn);
+}
+
+/* Pages turn out equal to those of a commit when they are folded: the tree keeps the commit's frames, and the new ones
+ * are free. A snapshot of the same transaction from before the fold still reads those. */
+TEST(equal_pages_under_a_snapshot)
+{
+    struct bough__snapshot snapshot = {0};
+    make_store();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 100, 'a', BOUGH__DURABLE));
+    bough__layer_hold(layer, 1);
+    checkpoint();
+    ASSERT_OK(transaction(0, 100, 'b', BOUGH__DURABLE));
+    ASSERT_OK(transaction(0, 100, 'a', BOUGH__DURABLE));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    checkpoint();
+    uint64_t frames_before = layer->slot.frame_count;
+    for (uint64_t i = 200; i < 1000; i += 100)
+        ASSERT_OK(transaction(i, i + 100, 'c', BOUGH__DURABLE));
+    check_pages(&snapshot, 0, 100, 'a');
+    bough__snapshot_release(&snapshot);
+    /* Without the snapshot they are used again. */
+    for (uint64_t i = 200; i < 1000; i += 100)
+        ASSERT_OK(transaction(i, i + 100, 'd', BOUGH__DURABLE));
+    struct bough__published state = {0};
+    bough__shm_read(&state, &layer->shm);
+    ck_assert_uint_lt(state.frame_count, frames_before + 1600);
+    close_layer();
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -485,6 +520,7 @@ int main(void)
                                          CASE(taking_a_dead_writers_place),
                                          CASE(no_memory_for_anothers_record),
                                          CASE(no_memory_for_a_new_generation),
-                                         CASE(short_readers_beside_a_long_one)};
+                                         CASE(short_readers_beside_a_long_one),
+                                         CASE(equal_pages_under_a_snapshot)};
     return harness_run("hazards", cases, COUNT_OF(cases));
 }
