@@ -4,9 +4,12 @@
  *   1. frames synced (where anything is not)      the old header and log
  *   2. nodes appended and synced                  the same, and nodes that nothing refers to
  *   3. the other header slot written and synced   the new header; its log is empty
- *   4. published; the new log's first record may overwrite the old log
+ *   4. the slot in the place of the old one too   the same
+ *   5. published; the new log's first record may overwrite the old log
  * A sync that fails in step 3 leaves it open which header is on the disk. The slot is made invalid again, and the layer
  * is poisoned. A writer that is killed in step 3 leaves the HEADER flag; the next writer looks (txn.c, adopt_header).
+ * Should the newest slot rot between 3 and 4, the old one and its log are all there and lead to the same state, but for
+ * a transaction that has not returned yet. Whoever finds a single slot does step 4 before he writes to the log.
  */
 #include "error.h"
 #include "fold.h"
@@ -55,11 +58,10 @@ static int merge(struct bough__fold_page **out, size_t *out_count, uint64_t *out
     return BOUGH_OK;
 }
 
-/* Writes the slot in the place that is not in use, and makes it durable. */
-static int put_header(struct bough__layer *layer, const struct bough__layer_slot *slot)
+/* Writes the slot in the place that its sequence says, and makes it durable. On failure the place is void. */
+static int put_slot(struct bough__layer *layer, const struct bough__layer_slot *slot)
 {
     struct bough__error_state error;
-    bough__shm_set(&layer->shm, BOUGH__SHM_HEADER);
     int rc = bough__layer_file_write_slot(layer->fd, layer->space, layer->number, slot);
     if (rc == BOUGH_OK)
         rc = bough__layer_sync(layer);
@@ -70,6 +72,55 @@ static int put_header(struct bough__layer *layer, const struct bough__layer_slot
         bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
     bough__error_restore(&error);
     return rc;
+}
+
+static void set_slot(struct bough__layer *layer, const struct bough__layer_slot *slot)
+{
+    pthread_mutex_lock(&layer->mutex);
+    layer->slot = *slot;
+    pthread_mutex_unlock(&layer->mutex);
+}
+
+/* The durable slot a second time, in the other place. */
+static int put_twin(struct bough__layer *layer, struct bough__layer_slot *slot)
+{
+    struct bough__layer_slot twin = *slot;
+    twin.sequence++;
+    twin.is_doubled = true;
+    int rc = put_slot(layer, &twin);
+    if (rc == BOUGH_OK)
+        *slot = twin;
+    return rc;
+}
+
+int bough__layer_double_header(struct bough__layer *layer)
+{
+    struct bough__layer_slot slot = layer->slot;
+    if (slot.generation == 0 || slot.is_doubled)
+        return BOUGH_OK;
+    int rc = put_twin(layer, &slot);
+    set_slot(layer, &slot);
+    return rc;
+}
+
+/* A new generation's header. Failing, the old one counts, but stands alone. */
+static int put_header(struct bough__layer *layer, struct bough__layer_slot *slot)
+{
+    struct bough__error_state error;
+    struct bough__layer_slot old = layer->slot;
+    slot->is_doubled = false;
+    bough__shm_set(&layer->shm, BOUGH__SHM_HEADER);
+    int rc = put_slot(layer, slot);
+    if (rc != BOUGH_OK) {
+        old.is_doubled = false;
+        set_slot(layer, &old);
+        return rc;
+    }
+    /* It counts from here on; without a twin, the next transaction tries again before it writes to the log. */
+    bough__error_save(&error);
+    (void)put_twin(layer, slot);
+    bough__error_restore(&error);
+    return BOUGH_OK;
 }
 
 /* ---- free extents ---- */

@@ -24,8 +24,7 @@ int bough__filler_begin(struct bough__filler **out, struct bough__space *space, 
 {
     char name[BOUGH__FILE_NAME_SIZE];
     struct bough__layer_identity identity = {.number = number, .block_size = block_size};
-    struct bough__layer_slot slot = {.sequence = 1,
-                                     .generation = 1,
+    struct bough__layer_slot slot = {.generation = 1,
                                      .log_offset = BOUGH__LAYER_FIRST_CHUNK_OFFSET,
                                      .log_size = BOUGH__LAYER_FIRST_CHUNK_SIZE};
     *out = NULL;

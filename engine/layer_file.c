@@ -113,14 +113,15 @@ static bool decode_slot(struct bough__layer_slot *out, const uint8_t in[SECTOR],
 
 /* ---- files ---- */
 
-static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTOR], const uint8_t slot[SECTOR],
+static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTOR], const uint8_t slots[2][SECTOR],
                      mode_t mode)
 {
     uint8_t *bytes = bough__alloc(BOUGH__LAYER_FRAMES_OFFSET);
     if (bytes == NULL)
         return bough__fail_memory();
     memcpy(bytes, identity, SECTOR);
-    memcpy(bytes + BOUGH__LAYER_SLOT_A_OFFSET, slot, SECTOR);
+    memcpy(bytes + BOUGH__LAYER_SLOT_A_OFFSET, slots[0], SECTOR);
+    memcpy(bytes + BOUGH__LAYER_SLOT_B_OFFSET, slots[1], SECTOR);
     int rc = bough__os_open(out_fd, path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
     if (rc == BOUGH_OK)
         rc = bough__os_write(*out_fd, bytes, BOUGH__LAYER_FRAMES_OFFSET, 0, path);
@@ -131,10 +132,10 @@ static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTO
 }
 
 int bough__layer_file_create(int *out_fd, const struct bough__space *space,
-                             const struct bough__layer_identity *identity, const struct bough__layer_slot *slot)
+                             const struct bough__layer_identity *identity, struct bough__layer_slot *slot)
 {
     int rc = BOUGH_OK;
-    uint8_t identity_bytes[SECTOR], slot_bytes[SECTOR];
+    uint8_t identity_bytes[SECTOR], slots[2][SECTOR];
     char *path = file_path(space, identity->number);
     char *draft = bough__format("%s/layers/%u.new", space->directory, identity->number);
     char *directory = bough__format("%s/layers", space->directory);
@@ -144,8 +145,12 @@ int bough__layer_file_create(int *out_fd, const struct bough__space *space,
         goto done;
     }
     encode_identity(identity_bytes, space, identity);
-    encode_slot(slot_bytes, slot, slot_seed(space, identity->number));
-    rc = write_new(out_fd, draft, identity_bytes, slot_bytes, space->mode);
+    for (int i = 0; i < 2; i++) {
+        slot->sequence = (uint64_t)i + 1;
+        encode_slot(slots[i], slot, slot_seed(space, identity->number));
+    }
+    slot->is_doubled = true;
+    rc = write_new(out_fd, draft, identity_bytes, slots, space->mode);
     if (rc == BOUGH_OK && bough__os.rename(draft, path) != 0)
         rc = bough__fail_errno("rename", draft);
     if (rc != BOUGH_OK) {
@@ -214,17 +219,22 @@ bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint
 int bough__layer_file_read_slot(bool *out_found, struct bough__layer_slot *out, int fd,
                                 const struct bough__space *space, uint32_t number, uint64_t generation)
 {
+    struct bough__layer_slot slots[2] = {0};
+    enum bough__slot_state states[2] = {BOUGH__SLOT_EMPTY, BOUGH__SLOT_EMPTY};
     *out_found = false;
     for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
-        enum bough__slot_state state = BOUGH__SLOT_EMPTY;
-        struct bough__layer_slot slot = {0};
-        int rc = bough__layer_file_read_place(&state, &slot, fd, space, number, place);
+        int rc = bough__layer_file_read_place(&states[place], &slots[place], fd, space, number, place);
         if (rc != BOUGH_OK)
             return rc;
-        if (state != BOUGH__SLOT_VALID || (generation != 0 && slot.generation != generation) ||
-            (*out_found && slot.sequence < out->sequence))
+    }
+    bool is_doubled = states[BOUGH__SLOT_A] == BOUGH__SLOT_VALID && states[BOUGH__SLOT_B] == BOUGH__SLOT_VALID &&
+                      slots[BOUGH__SLOT_A].generation == slots[BOUGH__SLOT_B].generation;
+    for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
+        if (states[place] != BOUGH__SLOT_VALID || (generation != 0 && slots[place].generation != generation) ||
+            (*out_found && slots[place].sequence < out->sequence))
             continue;
-        *out = slot;
+        *out = slots[place];
+        out->is_doubled = is_doubled;
         *out_found = true;
     }
     return BOUGH_OK;

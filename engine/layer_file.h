@@ -34,7 +34,8 @@
  *    504   8  XXH3 of bytes 0 to 503, seeded with the store's key and the layer's number
  *
  * The file is made under the name N.new, synced and renamed, so a file N.layer has a valid identity and slot or is
- * damaged. Slots are written in turn, each in a sector of its own block: a torn write leaves the other one.
+ * damaged. Slots are written in turn, each in a sector of its own block, and the other one is synced then: a torn write
+ * leaves the other one. Before a generation's log is written to, both places hold its slot: so does one that rots.
  */
 #ifndef BOUGH_ENGINE_LAYER_FILE_H
 #define BOUGH_ENGINE_LAYER_FILE_H
@@ -58,6 +59,7 @@ struct bough__layer_slot {
     uint64_t frame_count, node_count;
     struct bough__tree tree;
     uint64_t free_offset, free_count, free_sum;
+    bool is_doubled; /* not stored: the other place holds a slot of the same generation */
 };
 
 struct bough__layer_identity {
@@ -74,9 +76,10 @@ static inline uint64_t bough__frame_offset(uint64_t frame, uint32_t block_size)
 /* A power of two from 512 to 65536. */
 bool bough__block_size_is_valid(uint64_t block_size);
 
-/* Makes the file with identity and slot (sequence 1), durable with its directory entry; *out_fd is open for writing. */
+/* Makes the file with identity and slot (in both places; sets the sequence), durable with its directory entry; *out_fd
+ * is open for writing. */
 int bough__layer_file_create(int *out_fd, const struct bough__space *space,
-                             const struct bough__layer_identity *identity, const struct bough__layer_slot *slot);
+                             const struct bough__layer_identity *identity, struct bough__layer_slot *slot);
 /* Opens an existing one and checks its identity. BOUGH_NOT_FOUND: there is none. */
 int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identity, const struct bough__space *space,
                            uint32_t number, bool read_only);

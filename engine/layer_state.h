@@ -80,6 +80,8 @@ struct bough__checkpoint {
 int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn_or_null);
 /* After a failed sync: writes what is not known durable elsewhere, and folds. The writer's. */
 int bough__layer_heal(struct bough__layer *layer);
+/* The header's slot is in both places, or is put there: before the log is written to. The writer's. */
+int bough__layer_double_header(struct bough__layer *layer);
 /* fdatasync of the file; on failure the layer is poisoned. A poisoned layer cannot be synced, but while it heals. */
 int bough__layer_sync(struct bough__layer *layer);
 /* The same whatever happened before: of what is on the disk already, or known to be in the page cache. */

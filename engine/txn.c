@@ -225,8 +225,7 @@ static int create_file(struct bough__txn *txn)
 {
     struct bough__layer *layer = txn->layer;
     struct bough__layer_identity identity = {.number = layer->number, .block_size = txn->block_size};
-    struct bough__layer_slot slot = {.sequence = 1,
-                                     .generation = 1,
+    struct bough__layer_slot slot = {.generation = 1,
                                      .log_offset = BOUGH__LAYER_FIRST_CHUNK_OFFSET,
                                      .log_size = BOUGH__LAYER_FIRST_CHUNK_SIZE,
                                      .tree = layer->head};
@@ -672,6 +671,8 @@ int bough__txn_commit(struct bough__txn *txn, enum bough__durability durability,
     int rc = need_file(txn);
     if (rc == BOUGH_OK && bough__shm_flags(&txn->layer->shm) & BOUGH__SHM_POISONED)
         rc = bough__fail(BOUGH_IO, "%s: an earlier sync failed", txn->layer->path); /* the next one heals */
+    if (rc == BOUGH_OK)
+        rc = bough__layer_double_header(txn->layer);
     if (rc == BOUGH_OK)
         rc = write_out(txn);
     if (rc == BOUGH_OK)
