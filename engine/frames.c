@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 16 MiB of list: far more than checkpoints make; what is beyond stays unused until gc. */
-#define EXTENTS_MAX (1u << 20)
-
 void bough__frames_release(struct bough__frames *frames)
 {
     free(frames->extents);
@@ -120,35 +117,40 @@ bool bough__frames_has(const struct bough__frames *frames, uint64_t frame)
     return low < frames->count && frames->extents[low].first <= frame;
 }
 
-static int decode(struct bough__frames *out, const uint8_t *bytes, const struct bough__layer_slot *slot)
+static int decode(struct bough__frames *out, const uint8_t *bytes, const struct bough__layer_slot *slot,
+                  const char *path)
 {
-    for (uint64_t i = 0; i < slot->free_count; i++) {
+    int rc = BOUGH_OK;
+    uint64_t end = 0;
+    for (uint64_t i = 0; rc == BOUGH_OK && i < slot->free_count; i++) {
         uint64_t first = bough__get64(bytes + 16 * i), count = bough__get64(bytes + 16 * i + 8);
-        if (count == 0 || first >= slot->frame_count || count > slot->frame_count - first) {
-            bough__frames_release(out);
-            return BOUGH_OK;
-        }
-        int rc = bough__frames_add(out, first, count);
-        if (rc != BOUGH_OK)
-            return rc;
+        if (count == 0 || first < end || first >= slot->frame_count || count > slot->frame_count - first)
+            rc = bough__fail(BOUGH_CORRUPT, "%s: an impossible free extent", path);
+        else
+            rc = bough__frames_add(out, first, count);
+        end = first + count;
     }
-    return BOUGH_OK;
+    if (rc != BOUGH_OK)
+        bough__frames_release(out);
+    return rc;
 }
 
 int bough__frames_load(struct bough__frames *out, int fd, const char *path, const struct bough__layer_slot *slot,
                        uint32_t block_size)
 {
     *out = (struct bough__frames){0};
-    if (slot->free_count == 0 || slot->free_count > EXTENTS_MAX || slot->free_offset < BOUGH__LAYER_FRAMES_OFFSET ||
-        slot->free_offset > bough__frame_offset(slot->frame_count, block_size))
+    if (slot->free_count == 0)
         return BOUGH_OK;
+    int rc = bough__layer_slot_check(slot, block_size, path);
+    if (rc != BOUGH_OK)
+        return rc;
     size_t len = (size_t)slot->free_count * 16, got = 0;
     uint8_t *bytes = bough__alloc(len);
     if (bytes == NULL)
         return bough__fail_memory();
-    int rc = bough__os_read_some(&got, fd, bytes, len, slot->free_offset, path);
+    rc = bough__os_read_some(&got, fd, bytes, len, slot->free_offset, path);
     if (rc == BOUGH_OK && got == len && bough__xxh(bytes, len, slot->log_seed) == slot->free_sum)
-        rc = decode(out, bytes, slot);
+        rc = decode(out, bytes, slot, path);
     free(bytes);
     return rc;
 }
@@ -156,7 +158,8 @@ int bough__frames_load(struct bough__frames *out, int fd, const char *path, cons
 int bough__frames_store(const struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
                         uint32_t block_size)
 {
-    size_t count = frames->count < EXTENTS_MAX ? frames->count : EXTENTS_MAX;
+    /* Far more than checkpoints make; what is beyond stays unused until gc. */
+    size_t count = frames->count < BOUGH__EXTENTS_MAX ? frames->count : BOUGH__EXTENTS_MAX;
     slot->free_offset = slot->free_count = slot->free_sum = 0;
     if (count == 0)
         return BOUGH_OK;

@@ -38,7 +38,7 @@ int bough__frames_subtract(struct bough__frames *frames, const uint64_t *taken, 
 bool bough__frames_take(struct bough__frames *frames, uint64_t *out_frame);
 bool bough__frames_has(const struct bough__frames *frames, uint64_t frame); /* joined list */
 
-/* Reads the slot's list; damaged or impossible: empty. */
+/* Reads the slot's list; damaged: empty. With a right sum and impossible: BOUGH_CORRUPT. */
 int bough__frames_load(struct bough__frames *out, int fd, const char *path, const struct bough__layer_slot *slot,
                        uint32_t block_size);
 /* Writes the list at the end of the frames handed out and notes it in the slot. Not synced. */

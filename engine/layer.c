@@ -35,6 +35,8 @@
 /* Dead frames are looked at when there are so many of them. */
 #define RECYCLE_FRAMES 64u
 #define RECYCLE_SLACK (512u << 10)
+/* No log comes near it, even where checkpoints fail for want of room. It bounds the overlay's numbers. */
+#define LOG_BYTES_MAX (1u << 30)
 
 struct bough__log_position bough__layer_log_start(const struct bough__layer_slot *slot)
 {
@@ -76,6 +78,26 @@ static int start_overlay(struct bough__overlay **out, const struct bough__layer 
     return rc;
 }
 
+/* A record that chains can still say what no program writes. `position` is the one behind it. */
+static int check_record(const struct bough__layer *layer, const struct bough__overlay *overlay,
+                        const struct bough__log_record *record)
+{
+    const struct bough__log_position *position = &overlay->position;
+    bool is_possible =
+        record->txn < BOUGH__NUMBER_LIMIT && record->durable_txn < record->txn && overlay->log_bytes < LOG_BYTES_MAX &&
+        record->size_bytes <= BOUGH__BLOCK_LIMIT * layer->block_size &&
+        (record->keep_blocks <= BOUGH__BLOCK_LIMIT || record->keep_blocks == BOUGH__KEEP_ALL) &&
+        bough__log_chunk_is_possible(position->chunk_offset, position->chunk_end - position->chunk_offset,
+                                     layer->block_size);
+    for (uint32_t i = 0; is_possible && i < record->entry_count; i++)
+        is_possible = record->entries[i].block < BOUGH__BLOCK_LIMIT &&
+                      (record->entries[i].frame < BOUGH__NUMBER_LIMIT || record->entries[i].frame == BOUGH__NO_FRAME);
+    if (is_possible)
+        return BOUGH_OK;
+    return bough__fail(BOUGH_CORRUPT, "%s: the record of transaction %llu is impossible", layer->path,
+                       (unsigned long long)record->txn);
+}
+
 static int add_record(struct bough__overlay *overlay, const struct bough__log_record *record)
 {
     int rc = bough__overlay_reserve(overlay, record->entry_count);
@@ -96,6 +118,8 @@ static int load_generation(struct bough__layer *layer, uint64_t generation)
             rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, generation);
         if (rc == BOUGH_OK && !found)
             return BOUGH_BUSY; /* it moved on: the caller looks at what is published now */
+        if (rc == BOUGH_OK)
+            rc = bough__layer_slot_check(&slot, layer->block_size, layer->path);
     }
     if (rc == BOUGH_OK)
         rc = start_overlay(&overlay, layer, &slot);
@@ -122,11 +146,15 @@ static int read_log_to(struct bough__layer *layer, uint64_t txn)
                                  &layer->log_buffer, layer->overlay->newest_txn + 1, &chunk_end);
         if (rc == BOUGH_OK && !found)
             return BOUGH_BUSY;
-        if (rc == BOUGH_OK && (rc = bough__overlay_reserve(layer->overlay, record.entry_count)) != BOUGH_OK)
-            layer->overlay->position = before; /* the record is read again when there is memory */
+        if (rc == BOUGH_OK)
+            rc = check_record(layer, layer->overlay, &record);
+        if (rc == BOUGH_OK)
+            rc = bough__overlay_reserve(layer->overlay, record.entry_count);
         if (rc == BOUGH_OK) {
             bough__layer_note_deaths(layer, &record, true);
             bough__overlay_add(layer->overlay, &record);
+        } else {
+            layer->overlay->position = before; /* the record is read again, when there is memory */
         }
     }
     return rc;
@@ -189,6 +217,8 @@ static int scan_log(struct bough__layer *layer, struct bough__overlay *overlay, 
         struct bough__log_record record = {0};
         rc = bough__log_next(&found, &record, layer->fd, layer->path, &overlay->position, &layer->log_buffer,
                              overlay->newest_txn + 1, &chunk_end);
+        if (rc == BOUGH_OK && found)
+            rc = check_record(layer, overlay, &record);
         if (rc != BOUGH_OK || !found)
             break;
         for (uint32_t i = 0; i < record.entry_count; i++)
@@ -372,6 +402,18 @@ static int check_generation(struct bough__layer *layer, uint64_t generation)
     return rc;
 }
 
+/* What was handed out is in the file, but for the end of a chunk of the log that was not filled yet. */
+static int check_slot(const struct bough__layer *layer, const struct bough__layer_slot *slot)
+{
+    uint64_t size = 0;
+    int rc = bough__layer_slot_check(slot, layer->block_size, layer->path);
+    if (rc == BOUGH_OK)
+        rc = bough__os_size(&size, layer->fd, layer->path);
+    if (rc == BOUGH_OK && bough__frame_offset(slot->frame_count, layer->block_size) > size + BOUGH__LOG_CHUNK_MAX)
+        rc = bough__fail(BOUGH_CORRUPT, "%s: ends before the frames that its header counts", layer->path);
+    return rc;
+}
+
 static int recover_file(struct bough__layer *layer, bool same_boot)
 {
     bool found = false;
@@ -384,10 +426,10 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
         rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, 0);
     if (rc == BOUGH_OK && !found)
         rc = bough__fail(BOUGH_CORRUPT, "%s: both header slots are damaged", layer->path);
+    if (rc == BOUGH_OK)
+        rc = check_slot(layer, &slot);
     if (rc != BOUGH_OK)
         return rc;
-    if (slot.tree.block_size != 0 && slot.tree.block_size != layer->block_size)
-        return bough__fail(BOUGH_CORRUPT, "%s: the header's tree has another block size", layer->path);
 
     uint64_t durable = slot.durable_txn > slot.txn ? slot.durable_txn : slot.txn, frames = slot.frame_count;
     rc = start_overlay(&overlay, layer, &slot);

@@ -3,6 +3,7 @@
 
 #include "codec.h"
 #include "error.h"
+#include "log.h"
 #include "os.h"
 
 #include <fcntl.h>
@@ -106,9 +107,44 @@ static bool decode_slot(struct bough__layer_slot *out, const uint8_t in[SECTOR],
     out->free_offset = bough__get64(in + 136);
     out->free_count = bough__get64(in + 144);
     out->free_sum = bough__get64(in + 152);
-    return bough__tree_decode(&out->tree, in + 80) == BOUGH_OK && out->generation != 0 &&
-           out->log_offset >= BOUGH__LAYER_FIRST_CHUNK_OFFSET && out->log_offset < UINT64_MAX / 4 &&
-           out->log_size < UINT64_MAX / 4;
+    return bough__tree_decode(&out->tree, in + 80) == BOUGH_OK && out->generation != 0;
+}
+
+bool bough__log_chunk_is_possible(uint64_t offset, uint64_t size, uint32_t block_size)
+{
+    if (offset == BOUGH__LAYER_FIRST_CHUNK_OFFSET)
+        return size == BOUGH__LAYER_FIRST_CHUNK_SIZE;
+    return offset >= BOUGH__LAYER_FRAMES_OFFSET && (offset - BOUGH__LAYER_FRAMES_OFFSET) % block_size == 0 &&
+           (offset - BOUGH__LAYER_FRAMES_OFFSET) / block_size < BOUGH__NUMBER_LIMIT && size >= BOUGH__LOG_HEADER_SIZE &&
+           size <= BOUGH__LOG_CHUNK_MAX;
+}
+
+/* Whole frames that were handed out. */
+static bool is_in_frames(const struct bough__layer_slot *slot, uint64_t offset, uint64_t len, uint32_t block_size)
+{
+    return offset >= BOUGH__LAYER_FRAMES_OFFSET && (offset - BOUGH__LAYER_FRAMES_OFFSET) % block_size == 0 &&
+           offset <= bough__frame_offset(slot->frame_count, block_size) &&
+           len <= bough__frame_offset(slot->frame_count, block_size) - offset;
+}
+
+int bough__layer_slot_check(const struct bough__layer_slot *slot, uint32_t block_size, const char *path)
+{
+    const uint64_t numbers[] = {slot->sequence,    slot->generation,  slot->txn,       slot->durable_txn,
+                                slot->hold_txn,    slot->frame_count, slot->node_count};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (numbers[i] >= BOUGH__NUMBER_LIMIT)
+            return bough__fail(BOUGH_CORRUPT, "%s: the header has an impossible number", path);
+    if (!bough__log_chunk_is_possible(slot->log_offset, slot->log_size, block_size) ||
+        (slot->log_offset != BOUGH__LAYER_FIRST_CHUNK_OFFSET &&
+         !is_in_frames(slot, slot->log_offset, slot->log_size, block_size)))
+        return bough__fail(BOUGH_CORRUPT, "%s: the header's log is in an impossible place", path);
+    if (slot->free_count != 0 &&
+        (slot->free_count > BOUGH__EXTENTS_MAX ||
+         !is_in_frames(slot, slot->free_offset, slot->free_count * 16, block_size)))
+        return bough__fail(BOUGH_CORRUPT, "%s: the header's free extents are in an impossible place", path);
+    if (slot->tree.block_size != 0 && slot->tree.block_size != block_size)
+        return bough__fail(BOUGH_CORRUPT, "%s: the header's tree has another block size", path);
+    return BOUGH_OK;
 }
 
 /* ---- files ---- */

@@ -50,6 +50,11 @@
 #define BOUGH__LAYER_SLOT_A_OFFSET 1024u
 #define BOUGH__LAYER_SLOT_B_OFFSET 4096u
 #define BOUGH__LAYER_VERSION 1
+/* Frames and transactions are below it, so that every offset fits a file and every sum of two an integer. */
+#define BOUGH__NUMBER_LIMIT (UINT64_C(1) << 46)
+/* A chunk of the log takes one record at least, and the largest one at most. */
+#define BOUGH__LOG_CHUNK_MAX (32u << 20)
+#define BOUGH__EXTENTS_MAX (1u << 20) /* in a list of free extents */
 /* Locked (shared) by readers who cannot write to the store, and so cannot say in shared memory that they read. */
 #define BOUGH__LAYER_READER_BYTE 0
 
@@ -75,6 +80,10 @@ static inline uint64_t bough__frame_offset(uint64_t frame, uint32_t block_size)
 
 /* A power of two from 512 to 65536. */
 bool bough__block_size_is_valid(uint64_t block_size);
+/* The first chunk's place, or whole frames. */
+bool bough__log_chunk_is_possible(uint64_t offset, uint64_t size, uint32_t block_size);
+/* A slot with a right sum can still say what no program writes: BOUGH_CORRUPT. */
+int bough__layer_slot_check(const struct bough__layer_slot *slot, uint32_t block_size, const char *path);
 
 /* Makes the file with identity and slot (in both places; sets the sequence), durable with its directory entry; *out_fd
  * is open for writing. */

@@ -19,7 +19,6 @@
 #include <string.h>
 
 #define FANOUT_BITS 6
-#define BLOCK_LIMIT (UINT64_C(1) << 32)
 #define INDEX_LIMIT (UINT32_C(1) << 18) /* cells of a node file */
 
 struct link {
@@ -81,7 +80,7 @@ static const char *tree_fault(const struct bough__tree *tree)
     bool has_digest = !bough__is_zero(tree->digest, sizeof tree->digest);
     if (size == 0 ? tree->size_bytes != 0 : size < 512 || size > 65536 || (size & (size - 1)) != 0)
         return "an impossible block size";
-    if (tree_blocks(tree) > BLOCK_LIMIT)
+    if (tree_blocks(tree) > BOUGH__BLOCK_LIMIT)
         return "more than 4294967296 blocks";
     if (has_digest != (tree->top.file != 0))
         return "a digest without a node, or the other way round";

@@ -22,6 +22,7 @@
 
 #define BOUGH__FANOUT 64
 #define BOUGH__NODE_SIZE 4096
+#define BOUGH__BLOCK_LIMIT (UINT64_C(1) << 32)
 
 struct bough__nodes;    /* nodes.h */
 struct bough__appender; /* nodes.h */

@@ -100,6 +100,8 @@ static int adopt_header(struct bough__layer *layer)
     if (rc == BOUGH_OK)
         rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, 0);
     bough__shm_read(&state, &layer->shm);
+    if (rc == BOUGH_OK && found)
+        rc = bough__layer_slot_check(&slot, layer->block_size, layer->path);
     if (rc == BOUGH_OK && found && slot.generation > state.generation) {
         rc = bough__layer_sync_anyway(layer);
         if (rc == BOUGH_OK) {
