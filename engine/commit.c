@@ -98,8 +98,10 @@ int bough__seal_begin(struct bough__seal *out, struct bough_store *store, const 
     if (rc != BOUGH_OK || absent)
         return rc;
     rc = bough__branch_layer(&out->layer, store, row);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
+        bough__layer_mend(out->layer);
         rc = bough__snapshot_pin_and_hold(&out->snapshot, out->layer);
+    }
     out->is_pinned = rc == BOUGH_OK;
     if (rc == BOUGH_OK && out->snapshot.txn > row->head_txn)
         rc = fold(out, row);

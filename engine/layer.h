@@ -69,6 +69,10 @@ void bough__layer_hold(struct bough__layer *layer, uint64_t txn);
 
 /* ---- snapshots ---- */
 
+/* After a failed sync: brings everything to the disk that may not be there, if nobody is writing at the moment. What
+ * goes wrong is told by who needs it on the disk. Before a snapshot is pinned that is to be folded. */
+void bough__layer_mend(struct bough__layer *layer);
+
 /* One immutable state. Filled by a pin; contents are private to engine except size_bytes, block_size, txn. */
 struct bough__snapshot {
     struct bough__space *space;

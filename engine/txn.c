@@ -133,13 +133,13 @@ static int prepare_writer(struct bough__layer *layer, const struct bough__snapsh
             rc = bough__layer_become_writer(layer);
         pthread_mutex_unlock(&layer->mutex);
     }
+    if (rc == BOUGH_OK && (bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED))
+        rc = bough__layer_heal(layer);
     if (rc == BOUGH_OK && bough__shm_flags(&layer->shm) & BOUGH__SHM_PROTECTED)
         rc = bough__fail(BOUGH_REFUSED, "branch '%s' is protected", layer->branch);
     if (rc == BOUGH_OK && state.txn != snapshot->txn)
         rc = bough__fail(BOUGH_STALE, "branch '%s': the snapshot is of transaction %llu, the newest is %llu",
                          layer->branch, (unsigned long long)snapshot->txn, (unsigned long long)state.txn);
-    if (rc == BOUGH_OK && (bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED))
-        rc = bough__layer_heal(layer);
     return rc;
 }
 
@@ -169,6 +169,22 @@ int bough__txn_begin(struct bough__txn **out, const struct bough__snapshot *snap
     reset(txn);
     *out = txn;
     return BOUGH_OK;
+}
+
+void bough__layer_mend(struct bough__layer *layer)
+{
+    struct bough__error_state error;
+    struct bough__snapshot snapshot = {0};
+    struct bough__txn *txn = NULL;
+    if (!(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED))
+        return;
+    bough__error_save(&error);
+    if (bough__snapshot_pin(&snapshot, layer) == BOUGH_OK) {
+        if (bough__txn_begin(&txn, &snapshot) == BOUGH_OK) /* heals */
+            bough__txn_end(txn);
+        bough__snapshot_release(&snapshot);
+    }
+    bough__error_restore(&error);
 }
 
 /* Frames that were handed out to what is dropped are handed out again. */

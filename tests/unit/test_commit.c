@@ -1,8 +1,10 @@
 /* test_commit.c - sealing and the log. */
+#include "faultos.h"
 #include "fixture.h"
 
 #include "os.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,6 +310,60 @@ TEST(commit_between_row_and_opening)
     bough_store_close(store);
 }
 
+/* One transaction that fills a block. */
+static int write_block(struct bough__layer *layer, uint8_t byte, enum bough__durability durability)
+{
+    struct bough__snapshot snapshot = {0};
+    struct bough__txn *txn = NULL;
+    uint8_t page[FIXTURE_BLOCK];
+    uint64_t number = 0;
+    memset(page, byte, sizeof page);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(bough__txn_begin(&txn, &snapshot));
+    ASSERT_OK(bough__txn_write(txn, 1, page));
+    int rc = bough__txn_commit(txn, durability, &number);
+    bough__txn_end(txn);
+    bough__snapshot_release(&snapshot);
+    return rc;
+}
+
+/* After a failed sync a commit does what it takes to go on, unless a writer is in: it does not wait for him. */
+TEST(commit_after_a_failed_sync)
+{
+    bough_store *store = NULL;
+    struct bough__branch_row row = {0};
+    struct bough__layer *layer = NULL;
+    struct bough__snapshot snapshot = {0};
+    struct bough__txn *txn = NULL;
+    bough_sealed sealed;
+    faultos_install();
+    faultos_clear();
+    store = fixture_store(4);
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "main"));
+    ASSERT_OK(bough__branch_layer(&layer, store, &row));
+    ASSERT_OK(write_block(layer, 50, BOUGH__LAZY));
+    faultos_fail(FAULTOS_SYNC, 1, EIO, false);
+    ASSERT_CODE(BOUGH_IO, write_block(layer, 51, BOUGH__DURABLE));
+    faultos_clear();
+    fixture_commit(store, "main", "all is well");
+    ck_assert_uint_eq(fixture_read(store, "main~0", 1), 50);
+    /* Its own sync fails while a writer is in. */
+    ASSERT_OK(write_block(layer, 90, BOUGH__LAZY));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(bough__txn_begin(&txn, &snapshot));
+    faultos_fail(FAULTOS_SYNC, 1, EIO, false);
+    ASSERT_CODE(BOUGH_IO, bough_commit_create(&sealed, store, "main", NULL));
+    faultos_clear();
+    ASSERT_CODE(BOUGH_IO, bough_commit_create(&sealed, store, "main", NULL));
+    bough__txn_end(txn);
+    bough__snapshot_release(&snapshot);
+    fixture_fork(store, "fork", "main");
+    ck_assert_uint_eq(fixture_read(store, "fork", 1), 90);
+    bough__layer_close(layer);
+    bough__branch_row_clear(&row);
+    bough_store_close(store);
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {CASE(commit_seals_the_newest_transaction),
@@ -320,6 +376,7 @@ int main(void)
                                                 CASE(many_changed_pages),
                                                 CASE(committers_in_several_processes_and_a_writer),
                                                 CASE(commit_does_not_wait_for_an_open_transaction),
-                                                CASE(commit_between_row_and_opening)};
+                                                CASE(commit_between_row_and_opening),
+                                                CASE(commit_after_a_failed_sync)};
     return harness_run("commit", cases, COUNT_OF(cases));
 }
