@@ -94,6 +94,7 @@ static int store_page(struct bough__entry *out, struct run *run, uint64_t block,
     }
     if (rc == BOUGH_OK)
         rc = bough__filler_add(out, fill->filler, block, page);
+    out->birth = fill->birth;
     memcpy(out->digest, digest, sizeof out->digest);
     return rc;
 }
@@ -203,7 +204,7 @@ static void start_run(struct run *run, struct bough__fill *fill, const struct bo
     }
 }
 
-/* Equal bytes may lie in blocks of another size: a VACUUM that changes the page size does not change the blocks. */
+/* Equal bytes may lie in blocks of another size, where storing them anew did not succeed (reblock.c). */
 static int probe(bool *out_equal, struct bough__fill *fill, struct bough__source *source)
 {
     struct run run;

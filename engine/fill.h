@@ -4,12 +4,13 @@
 
 #include "store.h"
 
-/* In: space, catalog, base, options. The rest is the result. */
+/* In: space, catalog, base, options, birth. The rest is the result. */
 struct bough__fill {
     struct bough__space *space;
     struct bough__catalog *catalog;     /* gives the number of the layer when the first page is stored */
     struct bough__tree base;            /* pages equal to its page in the same block are not stored again */
     const bough_options *options;       /* progress; may be NULL */
+    uint64_t birth;                     /* of the frames; 0: they belong to a commit */
 
     struct bough__tree tree;            /* durable */
     bool is_equal;                      /* the source's bytes are the base's; tree is the base */

@@ -86,6 +86,27 @@ uint64_t bough__filler_bytes(const struct bough__filler *filler)
     return bough__frame_offset(filler->frames, filler->block_size);
 }
 
+uint32_t bough__filler_number(const struct bough__filler *filler)
+{
+    return filler->number;
+}
+
+int bough__filler_adopt(struct bough__filler *filler, const struct bough__tree *tree, uint64_t txn)
+{
+    struct bough__layer_slot slot = {.sequence = 2,
+                                     .generation = 1,
+                                     .txn = txn,
+                                     .durable_txn = txn,
+                                     .log_offset = BOUGH__LAYER_FIRST_CHUNK_OFFSET,
+                                     .log_size = BOUGH__LAYER_FIRST_CHUNK_SIZE,
+                                     .frame_count = filler->frames,
+                                     .tree = *tree};
+    int rc = bough__os_random(&slot.log_seed, sizeof slot.log_seed);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_file_write_slot(filler->fd, filler->space, filler->number, &slot);
+    return rc == BOUGH_OK ? bough__os_sync(filler->fd, filler->path) : rc;
+}
+
 int bough__filler_sync(struct bough__filler *filler)
 {
     int rc = write_out(filler);

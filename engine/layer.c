@@ -52,11 +52,7 @@ int bough__layer_open_file(struct bough__layer *layer)
     if (layer->fd >= 0)
         return BOUGH_OK;
     int rc = bough__layer_file_open(&layer->fd, &identity, layer->space, layer->number, layer->shm.is_private);
-    if (rc == BOUGH_OK && layer->block_size != 0 && layer->block_size != identity.block_size) {
-        bough__os_close(&layer->fd);
-        rc = bough__fail(BOUGH_CORRUPT, "%s: has blocks of %u bytes where its branch has %u", layer->path,
-                         identity.block_size, layer->block_size);
-    }
+    /* Not always that of the head: a VACUUM may have changed the page size since (reblock.c). */
     if (rc == BOUGH_OK)
         layer->block_size = identity.block_size;
     return rc;
@@ -829,12 +825,22 @@ bool bough__layer_is_doubtful(const struct bough__layer *layer)
     return bough__shm_flags(&layer->shm) & (BOUGH__SHM_DOUBT | BOUGH__SHM_GONE);
 }
 
+void bough__layer_leave(struct bough__layer *layer, bool is_useless)
+{
+    bough__shm_set(&layer->shm, BOUGH__SHM_GONE | (is_useless ? BOUGH__SHM_USELESS : 0));
+}
+
+void bough__layer_trust(struct bough__layer *layer)
+{
+    bough__shm_clear(&layer->shm, BOUGH__SHM_DOUBT);
+}
+
 void bough__layer_release(struct bough__layer *layer, enum bough__layer_fate fate)
 {
     if (fate == BOUGH__LAYER_LEFT || fate == BOUGH__LAYER_USELESS)
-        bough__shm_set(&layer->shm, BOUGH__SHM_GONE | (fate == BOUGH__LAYER_USELESS ? BOUGH__SHM_USELESS : 0));
+        bough__layer_leave(layer, fate == BOUGH__LAYER_USELESS);
     else if (fate == BOUGH__LAYER_KEPT)
-        bough__shm_clear(&layer->shm, BOUGH__SHM_DOUBT);
+        bough__layer_trust(layer);
     if (layer->is_seized)
         bough__shm_unseize(&layer->shm);
     layer->is_seized = false;

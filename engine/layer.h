@@ -60,6 +60,10 @@ enum bough__layer_fate {
     BOUGH__LAYER_IN_DOUBT  /* not decided yet */
 };
 void bough__layer_release(struct bough__layer *layer, enum bough__layer_fate fate);
+/* The same without giving the writer's lock up, for one who holds it by a transaction: the branch has left, and no
+ * commit has frames here (is_useless); the doubt is over. */
+void bough__layer_leave(struct bough__layer *layer, bool is_useless);
+void bough__layer_trust(struct bough__layer *layer);
 /* Tells those who have the layer open that its branch is protected (or no longer): their next transaction is refused.
  * Who opens it later sees the branch's row. */
 void bough__layer_set_protected(struct bough__layer *layer, bool is_protected);
@@ -153,7 +157,10 @@ int bough__filler_begin(struct bough__filler **out, struct bough__space *space, 
 /* Appends a page of block_size bytes; fills out except its digest. */
 int bough__filler_add(struct bough__entry *out, struct bough__filler *filler, uint64_t block, const void *page);
 uint64_t bough__filler_bytes(const struct bough__filler *filler);
+uint32_t bough__filler_number(const struct bough__filler *filler);
 int bough__filler_sync(struct bough__filler *filler); /* file and directory */
+/* Makes it the layer of a branch, durable, whose newest transaction `txn` is the tree that its frames belong to. */
+int bough__filler_adopt(struct bough__filler *filler, const struct bough__tree *tree, uint64_t txn);
 void bough__filler_end(struct bough__filler *filler, bool keep); /* keep false removes the file */
 
 #endif

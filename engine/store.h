@@ -75,6 +75,11 @@ void bough__seal_end(struct bough__seal *seal); /* after the transaction, howeve
 /* How often a command starts over when a branch's layer is replaced under its hands. */
 #define BOUGH__STALE_TRIES 100
 
+/* Stores the branch's newest state in blocks of another size, as the layer that the branch has from now on; see
+ * reblock.c. The caller has a transaction on the snapshot, which is the newest, and nothing written in it. */
+int bough__branch_reblock(struct bough_store *store, int64_t branch_id, const struct bough__snapshot *snapshot,
+                          uint32_t block_size);
+
 /* Inserts a commit, inside a write transaction: fills root, page_size, id, author (where NULL) and created_at_ms
  * (where 0), and moves the time on by a millisecond where the id exists already, so that every commit has a row of
  * its own. */

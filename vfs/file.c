@@ -26,8 +26,9 @@
  * under a writer's lock comes only after an error in exclusive mode, when SQLite has just emptied its cache and, with
  * no journal to roll back, counts on a database that is as it was: the transaction's changes are dropped there.
  *
- * SQLite's pages and the engine's blocks are of one size, except after VACUUM with a new page_size or an import of
- * such a file. Reads and writes of any range work; whole blocks go straight through.
+ * SQLite's pages and the engine's blocks are of one size. VACUUM with a new page_size writes pages of the new size into
+ * blocks of the old one; once that is committed the writer stores the state in blocks of the new size (reblock). Reads
+ * and writes of any range work; whole blocks go straight through.
  */
 #include "vfs.h"
 
@@ -309,6 +310,7 @@ static void show_header(struct bough__file *file, uint8_t *bytes, size_t len_byt
     bool is_page_1 = offset == 0 && len_bytes > BOUGH__HEADER_BYTES;
     if (is_page_1 && file->lock != SQLITE_LOCK_NONE) {
         note_page_1(file, bytes, true);
+        file->page_bytes = bough__header_page_size(bytes);
         file->cache.has_wal = true;
         file->cache.wal = bough__header_wal(bytes);
     }
@@ -438,6 +440,8 @@ static int write_page_1(struct bough__file *file, const uint8_t *page, size_t le
     if (rc != BOUGH_OK)
         return rc;
     take_cookie(&file->cookie, page);
+    file->is_resized = file->is_resized || bough__header_page_size(page) != file->page_bytes;
+    file->page_bytes = bough__header_page_size(page);
     size_t count = len_bytes < block_bytes ? len_bytes : block_bytes;
     if (len_bytes == block_bytes && !bough__header_keeps(page, file->cache.wal) && file->cookie.txn_delta == 0)
         rc = bough__txn_write(file->txn, 0, page);
@@ -522,7 +526,8 @@ int bough__file_commit(struct bough__file *file)
     if (rc != BOUGH_OK)
         return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
     enum bough__durability durability = file->is_synced && file->is_full ? BOUGH__DURABLE : BOUGH__LAZY;
-    file->is_synced = false;
+    bool is_resized = file->is_resized;
+    file->is_synced = file->is_resized = false;
     if (!file->txn || !bough__txn_is_dirty(file->txn))
         return SQLITE_OK;
     rc = bough__txn_commit(file->txn, durability, &committed);
@@ -532,11 +537,30 @@ int bough__file_commit(struct bough__file *file)
         return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
     }
     file->cookie.delta = file->cookie.txn_delta;
+    file->wanted_block_bytes = is_resized ? file->page_bytes : file->wanted_block_bytes;
     /* The cache shows what was just committed. Should there be no memory for the new pin, the unlock tries again. */
     file->cache.txn = committed;
     if (pin_newest(file) != BOUGH_OK)
         file->state = committed;
     return SQLITE_OK;
+}
+
+/* What was committed has pages of another size than the blocks. No harm is done when this fails, or is not reached. */
+static void reblock(struct bough__file *file)
+{
+    bough_store *store = NULL;
+    uint32_t block_bytes = file->wanted_block_bytes;
+    file->wanted_block_bytes = 0;
+    if (block_bytes == 0 || !file->is_pinned || block_bytes == pinned(file)->block_size ||
+        pinned(file)->size_bytes == 0 || pinned(file)->txn != file->state)
+        return;
+    int rc = open_store(&store, file);
+    if (rc == BOUGH_OK)
+        rc = bough__branch_reblock(store, file->branch_id, pinned(file), block_bytes);
+    if (rc != BOUGH_OK)
+        sqlite3_log(SQLITE_NOTICE, "bough: %s keeps blocks of %u bytes: %s", file->path, pinned(file)->block_size,
+                    bough_error_message());
+    bough_store_close(store);
 }
 
 /* Gives the writer's lock up; what was not committed is dropped. */
@@ -546,6 +570,9 @@ static void end_txn(struct bough__file *file)
         return;
     if (bough__txn_is_dirty(file->txn))
         file->cache.has_wal = false;
+    else
+        reblock(file);
+    file->is_resized = false;
     /* A journal that outlives its transaction (PERSIST, TRUNCATE) would look hot after an error, and the state that it
      * refers to is about to be let go. */
     bough__journal_clear(file->journal);

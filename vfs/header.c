@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#define PAGE_SIZE 16 /* big-endian; 1 stands for 65536 */
 #define VERSIONS 18 /* write version, read version */
 #define ROLLBACK 1
 #define WAL 2
@@ -33,6 +34,14 @@ void bough__header_keep(uint8_t *page, unsigned wal)
         if ((wal & (1U << i)) && page[VERSIONS + i] == ROLLBACK)
             page[VERSIONS + i] = WAL;
     }
+}
+
+uint32_t bough__header_page_size(const uint8_t *page)
+{
+    uint32_t size = (uint32_t)page[PAGE_SIZE] << 8 | page[PAGE_SIZE + 1];
+    size = size == 1 ? 65536 : size;
+    bool is_header = memcmp(page, "SQLite format 3", 16) == 0;
+    return is_header && size >= 512 && (size & (size - 1)) == 0 ? size : 0;
 }
 
 uint32_t bough__header_cookie(const uint8_t bytes[BOUGH__COOKIE_BYTES])

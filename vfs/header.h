@@ -1,4 +1,4 @@
-/* header.h - the bytes of SQLite's database header that the VFS knows: 18, 19 and 24 to 43. Pure functions; no other
+/* header.h - the bytes of SQLite's database header that the VFS knows: 16 to 19 and 24 to 43. Pure functions; no other
  * file of bough knows what a database header looks like, except the capture of database files.
  */
 #ifndef BOUGH_VFS_HEADER_H
@@ -23,6 +23,8 @@ void bough__header_show(uint8_t *bytes, size_t len_bytes, uint64_t offset);
  * page that is replaced) goes on saying so. Returns false when nothing has to change. */
 bool bough__header_keeps(const uint8_t *page, unsigned wal);
 void bough__header_keep(uint8_t *page, unsigned wal);
+/* The page size; 0 when the bytes are no header. */
+uint32_t bough__header_page_size(const uint8_t *page);
 uint32_t bough__header_cookie(const uint8_t bytes[BOUGH__COOKIE_BYTES]);
 void bough__header_set_cookie(uint8_t bytes[BOUGH__COOKIE_BYTES], uint32_t cookie);
 /* True when `page` would turn `stored` into a WAL database and do nothing else: PRAGMA journal_mode=WAL at work. */

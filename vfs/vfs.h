@@ -63,6 +63,9 @@ struct bough__file {
     int lock;
     bool is_readonly;
     bool is_fixed;               /* one state from open to close, whatever others commit */
+    uint32_t page_bytes;         /* of the page 1 that SQLite last read or wrote, 0: none */
+    bool is_resized;             /* what is not committed has changed it */
+    uint32_t wanted_block_bytes; /* what was committed has; 0: it did not change */
     bool is_synced;              /* xSync came since the last FCNTL_SYNC */
     bool is_full;                /* PRAGMA synchronous is FULL or EXTRA */
     bool use_mapping;

@@ -94,6 +94,7 @@ static void fail_each(enum faultos_kind kind, int error, bool is_lasting, const 
 #define EXCLUSIVE "PRAGMA locking_mode = EXCLUSIVE"
 #define PERSIST "PRAGMA journal_mode = PERSIST"
 #define PREAD "PRAGMA mmap_size = 0"
+#define RESIZE "PRAGMA page_size = 8192; VACUUM; PRAGMA page_size = 1024; VACUUM"
 
 TEST(memory) { fail_each(FAULTOS_MEMORY, ENOMEM, false, NORMAL); }
 TEST(memory_in_exclusive_mode) { fail_each(FAULTOS_MEMORY, ENOMEM, false, EXCLUSIVE); }
@@ -107,6 +108,11 @@ TEST(syncs_in_exclusive_mode) { fail_each(FAULTOS_SYNC, EIO, false, EXCLUSIVE); 
 TEST(no_sync_any_more) { fail_each(FAULTOS_SYNC, EIO, true, NORMAL); }
 TEST(reads) { fail_each(FAULTOS_READ, EIO, false, PREAD); }
 TEST(reads_in_exclusive_mode) { fail_each(FAULTOS_READ, EIO, false, PREAD ";" EXCLUSIVE); }
+TEST(memory_while_pages_change_their_size) { fail_each(FAULTOS_MEMORY, ENOMEM, false, RESIZE); }
+TEST(writes_while_pages_change_their_size) { fail_each(FAULTOS_WRITE, EIO, false, RESIZE); }
+TEST(a_full_disk_while_pages_change_their_size) { fail_each(FAULTOS_WRITE, ENOSPC, true, RESIZE); }
+TEST(syncs_while_pages_change_their_size) { fail_each(FAULTOS_SYNC, EIO, false, RESIZE); }
+TEST(names_while_pages_change_their_size) { fail_each(FAULTOS_NAME, EIO, false, RESIZE); }
 TEST(mappings) { fail_each(FAULTOS_MAP, ENOMEM, false, NORMAL); }
 TEST(opens) { fail_each(FAULTOS_OPEN, EMFILE, false, NORMAL); }
 TEST(locks) { fail_each(FAULTOS_LOCK, ENOLCK, false, NORMAL); }
@@ -132,6 +138,11 @@ int main(void)
         CASE(no_sync_any_more),
         CASE(reads),
         CASE(reads_in_exclusive_mode),
+        CASE(memory_while_pages_change_their_size),
+        CASE(writes_while_pages_change_their_size),
+        CASE(a_full_disk_while_pages_change_their_size),
+        CASE(syncs_while_pages_change_their_size),
+        CASE(names_while_pages_change_their_size),
         CASE(mappings),
         CASE(opens),
         CASE(locks),

@@ -381,6 +381,94 @@ TEST(another_page_size_comes_in)
     free((void *)file);
 }
 
+static bough_commit newest_commit(bough_commits *out)
+{
+    ASSERT_OK(bough_commit_log(out, store, "main", 1));
+    return out->items[0];
+}
+
+/* VACUUM with another page size: the store counts in pages of that size, a page that changes costs a page, and equal
+ * bytes have an equal root wherever they come from. */
+TEST(a_vacuum_changes_the_page_size)
+{
+    static const int sizes[] = {8192, 512, 65536, 4096};
+    static const char *const names[] = {"copy0", "copy1", "copy2", "copy3"};
+    begin();
+    sqlite3 *db = database_open(), *reader = database_open();
+    database_fill(db, 500, 400);
+    tag("v0");
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        bough_sealed sealed;
+        bough_commits log;
+        bough_branches branches;
+        bough_transfer transfer;
+        bough_page_diff diff;
+        char *before = database_rows(reader, "SELECT * FROM t");
+        database_run(db, "PRAGMA page_size = %d; VACUUM", sizes[i]);
+        same(reader, "SELECT * FROM t");
+        char *after = database_rows(reader, "SELECT * FROM t");
+        ck_assert_str_eq(after, before);
+        ASSERT_OK(bough_commit_create(&sealed, store, "main", NULL));
+        ck_assert(sealed.changed);
+        bough_commit commit = newest_commit(&log);
+        ck_assert_uint_eq(commit.page_size, (uint32_t)sizes[i]);
+        ck_assert(!commit.automatic);
+        bough_commits_release(&log);
+        /* The same bytes as a file, imported elsewhere. */
+        const char *file = strdup(harness_path(names[i]));
+        ASSERT_OK(bough_export(&transfer, store, "main", file, NULL));
+        bough_transfer_release(&transfer);
+        ASSERT_OK(bough_branch_create(&branches, store, &names[i], 1, "v0", NULL));
+        bough_branches_release(&branches);
+        ASSERT_OK(bough_import(&transfer, store, names[i], file, NULL));
+        ck_assert_str_eq(transfer.root, sealed.root);
+        bough_transfer_release(&transfer);
+        ASSERT_OK(bough_import(&transfer, store, "main", file, NULL));
+        ck_assert(!transfer.changed);
+        bough_transfer_release(&transfer);
+        /* One row: its page and the header's. */
+        database_run(db, "UPDATE t SET b = upper(b) || 'x' WHERE a = 250");
+        ASSERT_OK(bough_diff_pages(&diff, store, names[i], "main", NULL, NULL));
+        ck_assert_uint_le(diff.changed, sizes[i] == 512 ? 4 : 2);
+        ck_assert_uint_gt(diff.changed, 0);
+        database_check(reader);
+        bough_sealed_release(&sealed);
+        free(before);
+        free(after);
+        free((void *)file);
+    }
+    bough_verification verification;
+    ASSERT_OK(bough_verify(&verification, store, NULL, NULL));
+    ck_assert(verification.ok);
+    bough_verification_release(&verification);
+    database_close(reader);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* In exclusive mode the blocks follow when the connection lets go. */
+TEST(a_vacuum_in_exclusive_mode)
+{
+    begin();
+    bough_commits log;
+    sqlite3 *db = database_open();
+    database_fill(db, 100, 400);
+    database_run(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 16384; VACUUM");
+    database_run(db, "INSERT INTO t VALUES(900, 'x')");
+    database_run(db, "INSERT INTO t VALUES(901, 'x')");
+    database_close(db);
+    bough_sealed sealed;
+    ASSERT_OK(bough_commit_create(&sealed, store, "main", NULL));
+    bough_sealed_release(&sealed);
+    ck_assert_uint_eq(newest_commit(&log).page_size, 16384);
+    bough_commits_release(&log);
+    db = database_open();
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE a >= 900"), 2);
+    database_check(db);
+    database_close(db);
+    bough_store_close(store);
+}
+
 TEST(promoted_onto)
 {
     static const char *const names[] = {"try"};
@@ -551,6 +639,8 @@ int main(void)
         CASE(a_stale_transaction_cannot_be_written),
         CASE(exclusive_mode),
         CASE(another_page_size_comes_in),
+        CASE(a_vacuum_changes_the_page_size),
+        CASE(a_vacuum_in_exclusive_mode),
         CASE(promoted_onto),
         CASE(deleted_and_made_again),
         CASE(random_changes_under_open_connections),
