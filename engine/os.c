@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,6 +70,11 @@ static int system_start_writeback(int fd, off_t offset, off_t len)
     return sync_file_range(fd, offset, len, SYNC_FILE_RANGE_WRITE);
 }
 
+static int system_statfs(const char *path, struct statfs *out)
+{
+    return statfs(path, out);
+}
+
 struct bough__os_calls bough__os = {
     .open = system_open,
     .close = close,
@@ -80,6 +86,7 @@ struct bough__os_calls bough__os = {
     .ftruncate = ftruncate,
     .fstat = system_fstat,
     .lstat = system_lstat,
+    .statfs = system_statfs,
     .unlink = unlink,
     .rename = rename,
     .link = link,
@@ -179,6 +186,32 @@ int bough__os_size(uint64_t *out_bytes, int fd, const char *path)
     if (bough__os.fstat(fd, &info) != 0)
         return bough__fail_errno("examine", path);
     *out_bytes = (uint64_t)info.st_size;
+    return BOUGH_OK;
+}
+
+/* FUSE is not among them: what it stands for is local more often than not (virtiofs, NTFS, encryption), and nothing but
+ * a name tells. */
+static const struct {
+    uint32_t magic;
+    const char *name;
+} network_systems[] = {
+    {0x6969, "NFS"},         {0x517b, "SMB"},          {0xff534d42, "CIFS"},    {0xfe534d42, "SMB"},
+    {0x01021997, "9P"},      {0x5346414f, "AFS"},      {0x6b414653, "AFS"},     {0x73757245, "Coda"},
+    {0x00c36400, "Ceph"},    {0x0bd00bd0, "Lustre"},   {0x47504653, "GPFS"},    {0x01161970, "GFS2"},
+    {0x7461636f, "OCFS2"},   {0x564c, "NCP"},          {0x19830326, "BeeGFS"},  {0x20030528, "OrangeFS"},
+    {0xaad7aaea, "PanFS"},   {0x786f4256, "vboxsf"},   {0xbacbacbc, "VMHGFS"},
+};
+
+int bough__os_check_local(const char *path)
+{
+    struct statfs info;
+    if (bough__os.statfs(path, &info) != 0)
+        return bough__fail_errno("examine the file system of", path);
+    for (size_t i = 0; i < sizeof network_systems / sizeof network_systems[0]; i++)
+        if ((uint32_t)info.f_type == network_systems[i].magic)
+            return bough__fail(BOUGH_REFUSED,
+                               "%s is on a network file system (%s); a store has to be on a disk of its machine", path,
+                               network_systems[i].name);
     return BOUGH_OK;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 struct flock;
+struct statfs;
 
 struct bough__os_calls {
     int (*open)(const char *path, int flags, mode_t mode); /* O_CLOEXEC is added by bough__os_open */
@@ -27,6 +28,7 @@ struct bough__os_calls {
     int (*ftruncate)(int fd, off_t size_bytes);
     int (*fstat)(int fd, struct stat *out);
     int (*lstat)(const char *path, struct stat *out);
+    int (*statfs)(const char *path, struct statfs *out);
     int (*unlink)(const char *path);
     int (*rename)(const char *from, const char *to);
     int (*link)(const char *from, const char *to);
@@ -59,6 +61,9 @@ int bough__os_write(int fd, const void *buffer, size_t len_bytes, uint64_t offse
 int bough__os_sync(int fd, const char *path);            /* fdatasync */
 int bough__os_sync_directory(const char *path);          /* makes names in it durable */
 int bough__os_size(uint64_t *out_bytes, int fd, const char *path);
+
+/* BOUGH_REFUSED where other machines may have the same files: locks and shared memory are of one machine. */
+int bough__os_check_local(const char *path);
 
 /* Open-file-description locks (they belong to the descriptor, so a second opener in the same process is not us, and
  * closing some other descriptor of the file loses nothing). One byte each. */

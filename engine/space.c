@@ -235,6 +235,8 @@ int bough__space_open(struct bough__space **out, const char *directory)
                                : bough__fail_errno("find", directory);
     if (rc == BOUGH_OK)
         rc = read_identity(fresh);
+    if (rc == BOUGH_OK)
+        rc = bough__os_check_local(fresh->directory);
     if (rc != BOUGH_OK) {
         free_space(fresh);
         return rc;

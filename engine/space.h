@@ -55,7 +55,8 @@ struct bough__space {
 
 /* Writes the identity file into an existing directory (durable with it). */
 int bough__space_create(const char *directory, mode_t mode);
-/* BOUGH_NOT_FOUND: no directory or no identity file; BOUGH_CORRUPT: another file, damaged, newer. */
+/* BOUGH_NOT_FOUND: no directory or no identity file; BOUGH_CORRUPT: another file, damaged, newer.
+ * BOUGH_REFUSED: on a network file system. */
 int bough__space_open(struct bough__space **out, const char *directory);
 void bough__space_retain(struct bough__space *space);
 void bough__space_close(struct bough__space *space); /* gives up one reference; NULL is fine */

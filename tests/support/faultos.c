@@ -82,6 +82,11 @@ static int fault_fstat(int fd, struct stat *out)
     return fails(FAULTOS_STAT) ? -1 : fault.real.fstat(fd, out);
 }
 
+static int fault_statfs(const char *path, struct statfs *out)
+{
+    return fails(FAULTOS_STAT) ? -1 : fault.real.statfs(path, out);
+}
+
 static int fault_lstat(const char *path, struct stat *out)
 {
     return fails(FAULTOS_STAT) ? -1 : fault.real.lstat(path, out);
@@ -149,6 +154,7 @@ void faultos_install(void)
     bough__os.ftruncate = fault_ftruncate;
     bough__os.fstat = fault_fstat;
     bough__os.lstat = fault_lstat;
+    bough__os.statfs = fault_statfs;
     bough__os.unlink = fault_unlink;
     bough__os.rename = fault_rename;
     bough__os.link = fault_link;

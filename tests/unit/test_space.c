@@ -6,10 +6,12 @@
 #include "os.h"
 #include "space.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static char *make(const char *name)
@@ -174,6 +176,60 @@ TEST(copies_and_moves_share_nothing)
     free(b);
 }
 
+/* ---- network file systems ---- */
+
+static uint32_t file_system;
+
+static int statfs_of_another(const char *path, struct statfs *out)
+{
+    (void)path;
+    memset(out, 0, sizeof *out);
+    out->f_type = (__fsword_t)(int32_t)file_system; /* some architectures extend the sign */
+    return 0;
+}
+
+static int statfs_that_fails(const char *path, struct statfs *out)
+{
+    (void)path, (void)out;
+    errno = EIO;
+    return -1;
+}
+
+TEST(network_file_systems_are_refused)
+{
+    static const struct {
+        uint32_t magic;
+        const char *name; /* NULL: good */
+    } cases[] = {{0x6969, "NFS"},  {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"}, {0x01021997, "9P"}, {0x00c36400, "Ceph"},
+                 {0xef53, NULL},   {0x58465342, NULL},   {0x9123683e, NULL},  {0x01021994, NULL}, {0x794c7630, NULL},
+                 {0x65735546, NULL}};
+    struct bough__space *space = NULL;
+    char *path = make("s");
+    int (*real)(const char *, struct statfs *) = bough__os.statfs;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        bough__os.statfs = statfs_of_another;
+        file_system = cases[i].magic;
+        ASSERT_CODE(cases[i].name ? BOUGH_REFUSED : BOUGH_OK, bough__space_open(&space, path));
+        if (cases[i].name)
+            ck_assert_ptr_nonnull(strstr(bough_error_message(), cases[i].name));
+        bough__space_close(space);
+    }
+    bough__os.statfs = statfs_that_fails;
+    ASSERT_CODE(BOUGH_IO, bough__space_open(&space, path));
+    /* A store is not made there, either, and nothing is left of the attempt. */
+    bough_transfer made = {0};
+    char *fresh = strdup(harness_path("fresh.bough"));
+    bough__os.statfs = statfs_of_another;
+    file_system = 0x6969;
+    ASSERT_CODE(BOUGH_REFUSED, bough_store_init_empty(&made, fresh, NULL));
+    bough__os.statfs = real;
+    harness_remove_tree(path);
+    ck_assert_int_eq(rmdir(harness_directory()), 0);
+    ck_assert_int_eq(mkdir(harness_directory(), 0755), 0);
+    free(fresh);
+    free(path);
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {CASE(opens_what_was_made),
@@ -182,6 +238,7 @@ int main(void)
                                                 CASE(every_flipped_bit_of_the_header_is_found),
                                                 CASE(newer_stores),
                                                 CASE(symlinks),
-                                                CASE(copies_and_moves_share_nothing)};
+                                                CASE(copies_and_moves_share_nothing),
+                                                CASE(network_file_systems_are_refused)};
     return harness_run("space", cases, COUNT_OF(cases));
 }
