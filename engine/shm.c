@@ -167,9 +167,13 @@ static int open_file(struct bough__shm *shm, mode_t mode)
     if (folder == NULL)
         return bough__fail_memory();
     *strrchr(folder, '/') = '\0';
-    bough__os.mkdir(folder, mode | (mode & 0444) >> 2 | S_IWUSR | S_IXUSR);
+    rc = BOUGH_OK;
+    if (bough__os.mkdir(folder, mode | (mode & 0444) >> 2 | S_IWUSR | S_IXUSR) != 0 && errno != EEXIST)
+        rc = bough__fail_errno("make", folder);
+    int error = errno;
     free(folder);
-    return bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    errno = error;
+    return rc != BOUGH_OK ? rc : bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
 }
 
 /* One try. *out_again: the file vanished or was never finished; open it anew. */

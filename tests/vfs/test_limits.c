@@ -1,0 +1,218 @@
+/* test_limits.c - many openers: more branches than descriptors, more processes and snapshots than a branch has places
+ * for, shared memory of another version. Each ends in an error that says what is wrong, and in nothing else.
+ */
+#include "database.h"
+
+#include "layer.h"
+#include "shm.h"
+#include "store.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BRANCHES 100
+
+/* ---- descriptors ----------------------------------------------------------------------------------------------- */
+
+static void fork_branches(void)
+{
+    char names[BRANCHES][16];
+    const char *list[BRANCHES];
+    bough_store *store = NULL;
+    bough_branches made = {0};
+    for (int i = 0; i < BRANCHES; i++) {
+        snprintf(names[i], sizeof(names[i]), "b-%d", i);
+        list[i] = names[i];
+    }
+    ASSERT_OK(bough_store_open(&store, harness_path("s.bough"), NULL));
+    ASSERT_OK(bough_branch_create(&made, store, list, BRANCHES, "main", NULL));
+    bough_branches_release(&made);
+    bough_store_close(store);
+}
+
+static const char *uri_of(int branch)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "b-%d", branch);
+    return database_uri("s", name, "");
+}
+
+TEST(a_hundred_branches_with_few_descriptors)
+{
+    sqlite3 *open[BRANCHES] = {NULL};
+    bool has_written[BRANCHES] = {false};
+    struct rlimit limit;
+    int opened = 0, written = 0;
+    database_store("s");
+    sqlite3 *db = database_open();
+    database_fill(db, 100, 100);
+    database_close(db);
+    fork_branches();
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 128;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (int i = 0; i < BRANCHES; i++) {
+        int rc = database_try_open(&open[i], uri_of(i), SQLITE_OPEN_READWRITE);
+        if (rc == SQLITE_OK)
+            rc = database_try(open[i], "INSERT INTO t(b) VALUES('branch %d')", i);
+        opened += open[i] != NULL;
+        has_written[i] = rc == SQLITE_OK;
+        written += has_written[i];
+        if (rc != SQLITE_OK) {
+            ck_assert_msg((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN, "branch %d: %d", i, rc);
+            ck_assert_ptr_nonnull(strstr(database_log(), "Too many open files"));
+        }
+    }
+    printf("limits: of %d branches %d were opened and %d written to\n", BRANCHES, opened, written);
+    ck_assert_int_ge(written, 40);
+    /* Those that are open work on, to the last: closing gives back what the next one needs. */
+    for (int i = 0; i < BRANCHES; i++) {
+        if (open[i] && has_written[i])
+            ck_assert_int_eq(database_number(open[i], "SELECT count(*) FROM t WHERE b = 'branch %d'", i), 1);
+        sqlite3_close(open[i]);
+    }
+    for (int i = 0; i < BRANCHES; i++) {
+        db = database_open_uri(uri_of(i));
+        ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 100 + has_written[i]);
+        database_run(db, "INSERT INTO t(b) VALUES('again')");
+        database_check(db);
+        database_close(db);
+    }
+}
+
+/* ---- processes and snapshots ------------------------------------------------------------------------------------- */
+
+TEST(one_process_more_than_a_branch_has_places_for)
+{
+    pid_t peers[BOUGH__SHM_OPENERS];
+    int go[2], ready[2];
+    char byte = 0;
+    database_store("s");
+    sqlite3 *db = database_open();
+    database_fill(db, 100, 100);
+    database_close(db);
+    ck_assert_int_eq(pipe(go), 0);
+    ck_assert_int_eq(pipe(ready), 0);
+    for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
+        peers[i] = fork();
+        if (peers[i] == 0) {
+            close(go[1]);
+            int rc = database_try_open(&db, database_uri("s", "main", ""), SQLITE_OPEN_READWRITE);
+            byte = rc == SQLITE_OK ? 'y' : 'n';
+            if (write(ready[1], &byte, 1) == 1)
+                (void)!read(go[0], &byte, 1);
+            sqlite3_close(db);
+            _exit(0);
+        }
+        ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+        ck_assert_int_eq(byte, 'y');
+    }
+    CODE(SQLITE_BUSY, database_try_open(&db, database_uri("s", "main", ""), SQLITE_OPEN_READWRITE));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "64 processes"));
+    close(go[1]);
+    for (int i = 0; i < BOUGH__SHM_OPENERS; i++)
+        ck_assert_int_eq(waitpid(peers[i], NULL, 0), peers[i]);
+    db = database_open();
+    database_run(db, "INSERT INTO t(b) VALUES('after')");
+    database_close(db);
+}
+
+TEST(one_snapshot_more_than_a_branch_has_places_for)
+{
+    static sqlite3 *readers[BOUGH__SHM_PINS + 1];
+    struct rlimit limit;
+    int count = 0, rc = SQLITE_OK;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    database_store("s");
+    sqlite3 *db = database_open();
+    database_fill(db, 100, 100);
+    database_close(db);
+    while (count <= BOUGH__SHM_PINS && rc == SQLITE_OK) {
+        rc = database_try_open(&readers[count], database_uri("s", "main", ""), SQLITE_OPEN_READWRITE);
+        if (rc == SQLITE_OK)
+            rc = database_try(readers[count], "BEGIN; SELECT count(*) FROM t");
+        if (rc == SQLITE_OK)
+            count++;
+    }
+    ck_assert_int_eq(count, BOUGH__SHM_PINS);
+    ck_assert_int_eq(rc, SQLITE_BUSY);
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "1024 snapshots"));
+    sqlite3_close(readers[count]);
+    /* One that goes makes room for one that comes. */
+    database_close(readers[--count]);
+    db = database_open();
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 100);
+    database_close(db);
+    while (count > 0)
+        database_close(readers[--count]);
+}
+
+/* ---- shared memory of another version ---------------------------------------------------------------------------- */
+
+static int hold_the_branch(int ready, int go)
+{
+    sqlite3 *db = NULL;
+    char byte = 'r';
+    if (database_try_open(&db, database_uri("s", "main", ""), SQLITE_OPEN_READWRITE) != SQLITE_OK)
+        return 1;
+    if (write(ready, &byte, 1) == 1)
+        (void)!read(go, &byte, 1);
+    return sqlite3_close(db) == SQLITE_OK ? 0 : 2;
+}
+
+TEST(shared_memory_of_another_version)
+{
+    int go[2], ready[2], status = 0;
+    char byte = 0, path[4096];
+    database_store("s");
+    sqlite3 *db = database_open();
+    database_fill(db, 100, 100);
+    database_close(db);
+    ck_assert_int_eq(pipe(go), 0);
+    ck_assert_int_eq(pipe(ready), 0);
+    pid_t peer = fork();
+    if (peer == 0) {
+        close(go[1]);
+        _exit(hold_the_branch(ready[1], go[0]));
+    }
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    /* The first word of the file is the version; the branch is the store's first. */
+    bough_store *store = NULL;
+    struct bough__branch_row row;
+    ASSERT_OK(bough_store_open(&store, harness_path("s.bough"), NULL));
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "main"));
+    snprintf(path, sizeof(path), "%s/run/%u.shm", harness_path("s.bough"), row.layer);
+    bough__branch_row_clear(&row);
+    bough_store_close(store);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint64_t ours = 0, other = 0;
+    ck_assert_int_eq(pread(fd, &ours, sizeof(ours), 0), sizeof(ours));
+    other = ours + (UINT64_C(1) << 32);
+    ck_assert_int_eq(pwrite(fd, &other, sizeof(other), 0), sizeof(other));
+    CODE(SQLITE_IOERR, database_try_open(&db, database_uri("s", "main", ""), SQLITE_OPEN_READWRITE));
+    ck_assert_ptr_nonnull(strstr(database_log(), "another version of bough"));
+    ck_assert_int_eq(pwrite(fd, &ours, sizeof(ours), 0), sizeof(ours));
+    close(fd);
+    close(go[1]);
+    ck_assert_int_eq(waitpid(peer, &status, 0), peer);
+    ck_assert_int_eq(status, 0);
+    db = database_open();
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 100);
+    database_close(db);
+}
+
+int main(void)
+{
+    static const struct harness_case cases[] = {
+        CASE(a_hundred_branches_with_few_descriptors),
+        CASE(one_process_more_than_a_branch_has_places_for),
+        CASE(one_snapshot_more_than_a_branch_has_places_for),
+        CASE(shared_memory_of_another_version),
+    };
+    return harness_run("limits", cases, COUNT_OF(cases));
+}
