@@ -20,16 +20,15 @@
 
 #define GATE_SECONDS 1
 
-/* A fork that waits keeps newcomers out; nobody enters twice (see `inside`), so this cannot block itself. */
-static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+/* Innermost, but for SQLite's. Guards all that follows. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static unsigned users;                   /* threads behind the gate */
+static unsigned forks;                   /* that wait for them: nobody else comes in */
+static struct bough__catalog *connected; /* all connections */
+static bool was_in_the_midst;            /* inherited connections cannot be closed */
+
 static _Thread_local unsigned inside; /* how many times this thread is: only the first one counts */
-
-/* Innermost. Guards the list of connections. */
-static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct bough__catalog *connected;
-
-static bool gate_is_held;     /* by the thread that forks */
-static bool was_in_the_midst; /* inherited connections cannot be closed */
 
 int bough__catalog_refuse_inherited(const struct bough__catalog *catalog)
 {
@@ -41,15 +40,24 @@ int bough__catalog_refuse_inherited(const struct bough__catalog *catalog)
 int bough__catalog_enter(const struct bough__catalog *catalog)
 {
     int rc = bough__catalog_refuse_inherited(catalog);
-    if (rc == BOUGH_OK && inside++ == 0)
-        pthread_rwlock_rdlock(&gate);
-    return rc;
+    if (rc != BOUGH_OK || inside++ > 0)
+        return rc;
+    pthread_mutex_lock(&mutex);
+    while (forks > 0)
+        pthread_cond_wait(&changed, &mutex);
+    users++;
+    pthread_mutex_unlock(&mutex);
+    return BOUGH_OK;
 }
 
 void bough__catalog_leave(void)
 {
-    if (inside > 0 && --inside == 0)
-        pthread_rwlock_unlock(&gate);
+    if (inside == 0 || --inside > 0)
+        return;
+    pthread_mutex_lock(&mutex);
+    if (--users == 0 && forks > 0)
+        pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&mutex);
 }
 
 static void unlist(struct bough__catalog *catalog)
@@ -75,7 +83,7 @@ static void disconnect(struct bough__catalog *catalog)
 static int settle_inherited(void)
 {
     int rc = BOUGH_OK;
-    pthread_mutex_lock(&list_mutex);
+    pthread_mutex_lock(&mutex);
     struct bough__catalog *catalog = connected;
     while (catalog && !was_in_the_midst) {
         struct bough__catalog *next = catalog->next;
@@ -88,7 +96,7 @@ static int settle_inherited(void)
     if (was_in_the_midst)
         rc = bough__fail(BOUGH_BUSY, "this process was forked while its parent was at work in a store; it can open one "
                                      "after an exec");
-    pthread_mutex_unlock(&list_mutex);
+    pthread_mutex_unlock(&mutex);
     return rc;
 }
 
@@ -97,10 +105,10 @@ int bough__catalog_connecting(struct bough__catalog *catalog)
     int rc = settle_inherited();
     if (rc != BOUGH_OK)
         return rc;
-    pthread_mutex_lock(&list_mutex);
+    pthread_mutex_lock(&mutex);
     catalog->next = connected;
     connected = catalog;
-    pthread_mutex_unlock(&list_mutex);
+    pthread_mutex_unlock(&mutex);
     return BOUGH_OK;
 }
 
@@ -109,9 +117,9 @@ void bough__catalog_disconnect(struct bough__catalog *catalog)
     bool is_ours = catalog->epoch == bough__process_epoch() && bough__catalog_enter(catalog) == BOUGH_OK;
     if (is_ours || !was_in_the_midst)
         disconnect(catalog);
-    pthread_mutex_lock(&list_mutex);
+    pthread_mutex_lock(&mutex);
     unlist(catalog);
-    pthread_mutex_unlock(&list_mutex);
+    pthread_mutex_unlock(&mutex);
     if (is_ours)
         bough__catalog_leave();
 }
@@ -121,26 +129,28 @@ void bough__catalog_disconnect(struct bough__catalog *catalog)
 void bough__catalog_before_fork(void)
 {
     struct timespec until;
+    int rc = 0;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += GATE_SECONDS;
-    gate_is_held = inside == 0 && pthread_rwlock_timedwrlock(&gate, &until) == 0;
-    pthread_mutex_lock(&list_mutex);
+    pthread_mutex_lock(&mutex);
+    forks++;
+    while (users > 0 && inside == 0 && rc == 0)
+        rc = pthread_cond_timedwait(&changed, &mutex, &until);
 }
 
 void bough__catalog_after_fork_in_parent(void)
 {
-    bool was_held = gate_is_held;
-    pthread_mutex_unlock(&list_mutex);
-    if (was_held)
-        pthread_rwlock_unlock(&gate);
+    if (--forks == 0)
+        pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&mutex);
 }
 
 void bough__catalog_after_fork_in_child(void)
 {
-    static const pthread_rwlock_t new_gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-    if (!gate_is_held && connected)
+    static const pthread_cond_t nobody_waits = PTHREAD_COND_INITIALIZER;
+    if (users > 0 && connected)
         was_in_the_midst = true;
-    inside = 0;
-    gate = new_gate; /* a lock for writing knows the thread that took it, and the child's has another number */
-    pthread_mutex_unlock(&list_mutex);
+    users = forks = inside = 0;
+    changed = nobody_waits;
+    pthread_mutex_unlock(&mutex);
 }

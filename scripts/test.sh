@@ -32,4 +32,8 @@ build clang
 step "address and undefined behaviour: build and test"
 build asan
 ctest --preset asan -j "$jobs"
+step "threads: build and test"
+cmake --preset tsan >build/tsan.log 2>&1 || { cat build/tsan.log; exit 1; }
+cmake --build --preset tsan -j "$jobs" --target threads
+ctest --preset tsan -j "$jobs" -R '^threads_'
 printf '\nAll passed.\n'
