@@ -25,6 +25,7 @@
 #include "digest.h"
 #include "error.h"
 #include "fold.h"
+#include "group.h"
 #include "os.h"
 
 #include <fcntl.h>
@@ -37,6 +38,8 @@
 #define RECYCLE_SLACK (512u << 10)
 /* No log comes near it, even where checkpoints fail for want of room. It bounds the overlay's numbers. */
 #define LOG_BYTES_MAX (1u << 30)
+/* Of a chunk that was made longer than its first record: far more than that takes. */
+#define CHUNK_TAIL_MAX (32u << 20)
 
 struct bough__log_position bough__layer_log_start(const struct bough__layer_slot *slot)
 {
@@ -127,7 +130,7 @@ static int load_generation(struct bough__layer *layer, uint64_t generation)
     return layer->is_writer ? start_recycler(layer) : BOUGH_OK;
 }
 
-static int read_log_to(struct bough__layer *layer, uint64_t txn)
+int bough__layer_read_log(struct bough__layer *layer, uint64_t txn)
 {
     int rc = BOUGH_OK;
     bough__log_rewind(&layer->log_buffer);
@@ -168,7 +171,7 @@ int bough__layer_refresh(struct bough__layer *layer, struct bough__published *ou
         if (layer->overlay == NULL || layer->overlay->generation != out->generation)
             rc = load_generation(layer, out->generation);
         if (rc == BOUGH_OK)
-            rc = read_log_to(layer, out->txn);
+            rc = bough__layer_read_log(layer, out->txn);
         if (rc == BOUGH_OK) {
             if (layer->block_size == 0)
                 layer->block_size = (uint32_t)out->block_size;
@@ -200,6 +203,19 @@ void bough__layer_install(struct bough__layer *layer, struct bough__overlay *ove
 
 /* ---- recovery ---- */
 
+void bough__layer_count_frames(uint64_t *count, const struct bough__layer *layer,
+                               const struct bough__log_record *record, uint64_t chunk_end)
+{
+    for (uint32_t i = 0; i < record->entry_count; i++)
+        if (record->entries[i].frame != BOUGH__NO_FRAME && record->entries[i].frame >= *count)
+            *count = record->entries[i].frame + 1;
+    uint64_t chunk_frames = chunk_end <= BOUGH__LAYER_FRAMES_OFFSET
+                                ? 0
+                                : bough__block_count(chunk_end - BOUGH__LAYER_FRAMES_OFFSET, layer->block_size);
+    if (chunk_frames > *count)
+        *count = chunk_frames;
+}
+
 /* Follows the log from the overlay's position up to limit; *out_durable and *out_frames rise to what the records
  * say. */
 static int scan_log(struct bough__layer *layer, struct bough__overlay *overlay, uint64_t limit, uint64_t *out_durable,
@@ -217,18 +233,12 @@ static int scan_log(struct bough__layer *layer, struct bough__overlay *overlay, 
             rc = check_record(layer, overlay, &record);
         if (rc != BOUGH_OK || !found)
             break;
-        for (uint32_t i = 0; i < record.entry_count; i++)
-            if (record.entries[i].frame != BOUGH__NO_FRAME && record.entries[i].frame >= *out_frames)
-                *out_frames = record.entries[i].frame + 1;
+        bough__layer_count_frames(out_frames, layer, &record, chunk_end);
         if (record.durable_txn > *out_durable)
             *out_durable = record.durable_txn;
         rc = add_record(overlay, &record);
     }
-    uint64_t chunk_frames = chunk_end <= BOUGH__LAYER_FRAMES_OFFSET
-                                ? 0
-                                : bough__block_count(chunk_end - BOUGH__LAYER_FRAMES_OFFSET, layer->block_size);
-    if (chunk_frames > *out_frames)
-        *out_frames = chunk_frames;
+    bough__layer_count_frames(out_frames, layer, &(struct bough__log_record){0}, chunk_end);
     return rc;
 }
 
@@ -405,8 +415,23 @@ static int check_slot(const struct bough__layer *layer, const struct bough__laye
     int rc = bough__layer_slot_check(slot, layer->block_size, layer->path);
     if (rc == BOUGH_OK)
         rc = bough__os_size(&size, layer->fd, layer->path);
-    if (rc == BOUGH_OK && bough__frame_offset(slot->frame_count, layer->block_size) > size + BOUGH__LOG_CHUNK_MAX)
+    if (rc == BOUGH_OK && bough__frame_offset(slot->frame_count, layer->block_size) > size + CHUNK_TAIL_MAX)
         rc = bough__fail(BOUGH_CORRUPT, "%s: ends before the frames that its header counts", layer->path);
+    return rc;
+}
+
+/* A prepared transaction without another after it counts if it was decided so; then it is durable. */
+static int judge_newest(uint64_t *n, uint64_t *durable, const struct bough__layer *layer,
+                        const struct bough__overlay *overlay)
+{
+    bool is_committed = false;
+    if (!overlay->newest_is_prepared || *n <= *durable)
+        return BOUGH_OK;
+    int rc = bough__decision_look(&is_committed, layer->space, &overlay->decision, layer->shm.is_private);
+    if (is_committed)
+        *durable = *n;
+    else
+        --*n;
     return rc;
 }
 
@@ -434,6 +459,9 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
     if (rc != BOUGH_OK)
         goto done;
     uint64_t n = overlay->newest_txn;
+    rc = judge_newest(&n, &durable, layer, overlay);
+    if (rc != BOUGH_OK)
+        goto done;
     /* Without a reboot the page cache has all that was written. But the newest record may never have been published,
      * and then the next writer may have begun to write other pages into its frames. */
     rc = choose_transaction(&n, layer, overlay, same_boot && n > durable + 1 ? n - 1 : durable);
@@ -634,13 +662,16 @@ static void finish_file(struct bough__layer *layer)
 static void detach(struct bough__layer *layer)
 {
     bool last = bough__shm_is_last(&layer->shm);
+    if (last)
+        bough__layer_resolve_if_free(layer);
     uint32_t flags = bough__shm_flags(&layer->shm);
-    if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER)))
+    if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER | BOUGH__SHM_PREPARED)))
         finish_file(layer);
     if (last && flags & BOUGH__SHM_USELESS && bough__os.unlink(layer->path) == 0)
         bough__files_forget(layer->space->files, BOUGH__LAYER_FILE, layer->number);
     flags = bough__shm_flags(&layer->shm);
-    bough__shm_close(&layer->shm, last && (flags & BOUGH__SHM_GONE || !(flags & BOUGH__SHM_POISONED)));
+    bough__shm_close(&layer->shm, last && (flags & BOUGH__SHM_GONE ||
+                                           !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_PREPARED))));
 }
 
 void bough__layer_close(struct bough__layer *layer)
@@ -678,6 +709,33 @@ int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t
     *out = rc == BOUGH_NOT_FOUND;
     free(path);
     return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
+/* By what its file says, to whom it is closed: a header in both places is durable in one of them. */
+static bool is_noted(struct bough__space *space, uint32_t number, uint64_t txn)
+{
+    int fd = -1, noted = 0;
+    struct bough__layer_identity identity = {0};
+    int rc = bough__layer_file_open(&fd, &identity, space, number, true);
+    for (enum bough__slot_place place = BOUGH__SLOT_A; rc == BOUGH_OK && place <= BOUGH__SLOT_B; place++) {
+        enum bough__slot_state state = BOUGH__SLOT_EMPTY;
+        struct bough__layer_slot slot = {0};
+        rc = bough__layer_file_read_place(&state, &slot, fd, space, number, place);
+        noted += rc == BOUGH_OK && state == BOUGH__SLOT_VALID && slot.durable_txn >= txn;
+    }
+    bough__os_close(&fd);
+    return rc == BOUGH_NOT_FOUND || noted == 2;
+}
+
+bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t txn)
+{
+    pthread_mutex_lock(&space->mutex);
+    const struct bough__layer *layer = space->layers;
+    while (layer != NULL && layer->number != number)
+        layer = layer->next;
+    bool is_past = layer != NULL && bough__shm_durable(&layer->shm) > txn;
+    pthread_mutex_unlock(&space->mutex);
+    return is_past || is_noted(space, number, txn);
 }
 
 uint32_t bough__layer_number(const struct bough__layer *layer)
@@ -755,6 +813,8 @@ int bough__layer_lock_writer(struct bough__layer *layer)
     else if (rc == BOUGH_BUSY)
         rc = bough__fail(BOUGH_BUSY, "branch '%s': another process is writing", layer->branch);
     pthread_mutex_unlock(&layer->mutex);
+    if (rc == BOUGH_OK && (rc = bough__layer_resolve(layer)) != BOUGH_OK)
+        bough__layer_unlock_writer(layer);
     return rc;
 }
 

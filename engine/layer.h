@@ -36,6 +36,10 @@ void bough__layer_close(struct bough__layer *layer);
 /* Cheap, without opening: true when the layer's file does not exist, so that the branch is exactly its head. */
 int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t number);
 
+/* True when the layer has a durable transaction after txn, or a header in both places that includes txn, or no file any
+ * more: whatever was in doubt about txn is settled. False also when that cannot be found out. */
+bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t txn);
+
 uint32_t bough__layer_number(const struct bough__layer *layer);
 /* Newest published transaction; without a file, owner.head_txn. */
 uint64_t bough__layer_newest(struct bough__layer *layer);
@@ -139,6 +143,7 @@ int bough__txn_read(struct bough__txn *txn, uint64_t block, void *out_page, bool
 /* Shrinks or grows; what is cut off reads as zero when the database grows again. */
 int bough__txn_resize(struct bough__txn *txn, uint64_t size_bytes);
 bool bough__txn_is_dirty(const struct bough__txn *txn);
+struct bough__space *bough__txn_space(const struct bough__txn *txn);
 /* Commits what was written since begin or the last commit, publishes it, keeps the writer lock. Nothing written:
  * nothing happens. On failure the changes are dropped, the old state stays: BOUGH_FULL or BOUGH_IO. *out_txn: its
  * number. */

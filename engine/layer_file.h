@@ -40,6 +40,7 @@
 #ifndef BOUGH_ENGINE_LAYER_FILE_H
 #define BOUGH_ENGINE_LAYER_FILE_H
 
+#include "log.h"
 #include "map.h"
 #include "space.h"
 
@@ -53,7 +54,7 @@
 /* Frames and transactions are below it, so that every offset fits a file and every sum of two an integer. */
 #define BOUGH__NUMBER_LIMIT (UINT64_C(1) << 46)
 /* A chunk of the log takes one record at least, and the largest one at most. */
-#define BOUGH__LOG_CHUNK_MAX (32u << 20)
+#define BOUGH__LOG_CHUNK_MAX (BOUGH__LOG_RECORD_MAX + (128u << 10))
 #define BOUGH__EXTENTS_MAX (1u << 20) /* in a list of free extents */
 /* Locked (shared) by readers who cannot write to the store, and so cannot say in shared memory that they read. */
 #define BOUGH__LAYER_READER_BYTE 0

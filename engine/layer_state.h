@@ -8,7 +8,6 @@
 
 #include "layer.h"
 #include "layer_file.h"
-#include "log.h"
 #include "overlay.h"
 #include "recycler.h"
 #include "shm.h"
@@ -47,6 +46,8 @@ struct bough__layer {
 
 /* Brings the overlay up to the newest published transaction; *out is that state. Mutex held. */
 int bough__layer_refresh(struct bough__layer *layer, struct bough__published *out);
+/* Reads the log on up to the transaction, which is known to be there; else BOUGH_BUSY. Mutex held. */
+int bough__layer_read_log(struct bough__layer *layer, uint64_t txn);
 /* Opens the file if it is not open. Mutex held. */
 int bough__layer_open_file(struct bough__layer *layer);
 /* Puts a new generation's overlay and slot in place and publishes. Takes the mutex; takes over the overlay. */
@@ -62,6 +63,9 @@ bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame);
 /* The free extents of the slot without those that its generation's log has taken since. */
 int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
                               const struct bough__layer_slot *slot, const struct bough__overlay *overlay);
+/* Raises *count to what is handed out where this record counts; chunk_end: the end of the log's furthest chunk. */
+void bough__layer_count_frames(uint64_t *count, const struct bough__layer *layer,
+                               const struct bough__log_record *record, uint64_t chunk_end);
 /* Position of the first record as a slot says. */
 struct bough__log_position bough__layer_log_start(const struct bough__layer_slot *slot);
 

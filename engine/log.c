@@ -13,8 +13,8 @@
 #define RECORD_MAGIC 0x31524c42u /* "BLR1" */
 #define TYPE_TXN 1
 #define TYPE_LINK 2
-/* No record is longer; a larger transaction is committed by a checkpoint and not through the log. */
-#define RECORD_MAX (16u << 20)
+#define TYPE_PREPARED 3
+#define ID_SIZE sizeof((struct bough__decision *)0)->id
 #define SUM_OFFSET 56
 #define READ_MIN ((size_t)4 << 10)
 #define READ_MAX ((size_t)64 << 10)
@@ -109,7 +109,7 @@ static void put_header(uint8_t *p, uint32_t type, size_t len, const struct bough
     bough__put32(p, RECORD_MAGIC);
     bough__put32(p + 4, type);
     bough__put32(p + 8, (uint32_t)len);
-    bough__put32(p + 12, record->entry_count);
+    bough__put32(p + 12, record->entry_count + record->is_prepared);
     bough__put64(p + 16, record->txn);
     bough__put64(p + 24, record->durable_txn);
     bough__put64(p + 32, record->size_bytes);
@@ -119,13 +119,21 @@ static void put_header(uint8_t *p, uint32_t type, size_t len, const struct bough
 int bough__log_append(int fd, const char *path, struct bough__log_position *position,
                       struct bough__log_buffer *buffer, const struct bough__log_record *record)
 {
-    size_t len = bough__log_record_size(record->entry_count);
+    uint64_t len = bough__log_record_size((uint64_t)record->entry_count + record->is_prepared);
+    if (len > BOUGH__LOG_RECORD_MAX)
+        return bough__fail(BOUGH_FULL, "%s: a transaction of %u pages is too large for the log", path,
+                           record->entry_count);
     int rc = reserve_bytes(buffer, len);
     if (rc != BOUGH_OK)
         return rc;
     buffer->read_len = 0;
-    put_header(buffer->bytes, TYPE_TXN, len, record);
+    put_header(buffer->bytes, record->is_prepared ? TYPE_PREPARED : TYPE_TXN, len, record);
     uint8_t *p = buffer->bytes + BOUGH__LOG_HEADER_SIZE;
+    if (record->is_prepared) {
+        bough__put64(p, record->decision.slot);
+        memcpy(p + 8, record->decision.id, ID_SIZE);
+        p += BOUGH__LOG_ENTRY_SIZE;
+    }
     for (uint32_t i = 0; i < record->entry_count; i++, p += BOUGH__LOG_ENTRY_SIZE) {
         bough__put64(p, record->entries[i].block);
         bough__put64(p + 8, record->entries[i].frame);
@@ -199,7 +207,7 @@ static int read_record(uint8_t **out, size_t *out_len, int fd, const char *path,
     if (rc != BOUGH_OK || bytes == NULL || bough__get32(bytes) != RECORD_MAGIC)
         return rc;
     size_t len = bough__get32(bytes + 8);
-    if (len != bough__log_record_size(bough__get32(bytes + 12)) || len > RECORD_MAX)
+    if (len != bough__log_record_size(bough__get32(bytes + 12)) || len > BOUGH__LOG_RECORD_MAX)
         return BOUGH_OK;
     rc = read_bytes(&bytes, len, fd, path, position, buffer);
     if (rc != BOUGH_OK || bytes == NULL)
@@ -217,6 +225,12 @@ static int decode_entries(struct bough__log_record *out, struct bough__log_buffe
     if (rc != BOUGH_OK)
         return rc;
     const uint8_t *p = record + BOUGH__LOG_HEADER_SIZE;
+    if (out->is_prepared) {
+        out->decision.slot = bough__get64(p);
+        memcpy(out->decision.id, p + 8, ID_SIZE);
+        out->entry_count--;
+        p += BOUGH__LOG_ENTRY_SIZE;
+    }
     for (uint32_t i = 0; i < out->entry_count; i++, p += BOUGH__LOG_ENTRY_SIZE)
         buffer->entries[i] = (struct bough__log_entry){bough__get64(p), bough__get64(p + 8), bough__get64(p + 16)};
     out->entries = buffer->entries;
@@ -244,8 +258,10 @@ int bough__log_next(bool *out_found, struct bough__log_record *out, int fd, cons
                                           .entry_count = bough__get32(p + 12)};
         at.seed = bough__get64(p + SUM_OFFSET);
         at.offset += len;
-        if (bough__get32(p + 4) == TYPE_TXN) {
-            if (out->txn != expected_txn)
+        uint32_t type = bough__get32(p + 4);
+        out->is_prepared = type == TYPE_PREPARED;
+        if (type == TYPE_TXN || type == TYPE_PREPARED) {
+            if (out->txn != expected_txn || out->entry_count < out->is_prepared)
                 return BOUGH_OK;
             rc = decode_entries(out, buffer, p);
             if (rc != BOUGH_OK)
@@ -256,7 +272,7 @@ int bough__log_next(bool *out_found, struct bough__log_record *out, int fd, cons
             *out_found = true;
             return BOUGH_OK;
         }
-        if (bough__get32(p + 4) != TYPE_LINK || out->keep_blocks > UINT64_MAX / 4 || out->size_bytes > UINT64_MAX / 4)
+        if (type != TYPE_LINK || out->keep_blocks > UINT64_MAX / 4 || out->size_bytes > UINT64_MAX / 4)
             return BOUGH_OK;
         at.offset = at.chunk_offset = out->size_bytes;
         at.chunk_end = out->size_bytes + out->keep_blocks;

@@ -2,7 +2,7 @@
  *
  * A record, little-endian:
  *      0   4  'B' 'L' 'R' '1'
- *      4   4  type: 1 transaction, 2 link
+ *      4   4  type: 1 transaction, 2 link, 3 prepared transaction
  *      8   4  length in bytes, with this header; a multiple of 8
  *     12   4  number of entries
  *     16   8  number of the transaction: the one before plus 1 (a link: of the transaction before)
@@ -13,6 +13,10 @@
  *     48   8  nonce: no two records that were ever written are equal
  *     56   8  XXH3 of all other bytes of the record, seeded with the sum of the record before
  *     64  24  an entry each: block 8, frame 8 (all ones: a page of zeros), page sum 8
+ *
+ * A prepared transaction is part of one that writes to several layers. It counts only if the decision says so: its
+ * first entry is no page but tells where that stands, slot 8 and id 16 (decision.h). Once there is a record after it,
+ * it counts: a writer goes on behind it only when it was decided.
  *
  * The first record's seed is in the layer's header, fresh and random for each generation of the log, so what an older
  * generation left in the space never chains. The log lies in chunks; every chunk keeps room for a link at its end.
@@ -27,6 +31,8 @@
 
 #define BOUGH__LOG_HEADER_SIZE 64
 #define BOUGH__LOG_ENTRY_SIZE 24
+/* 44 million pages. Only prepared transactions come near it, others are committed by a checkpoint long before. */
+#define BOUGH__LOG_RECORD_MAX (1u << 30)
 #define BOUGH__NO_FRAME UINT64_MAX
 #define BOUGH__KEEP_ALL UINT64_MAX
 
@@ -34,8 +40,16 @@ struct bough__log_entry {
     uint64_t block, frame, sum;
 };
 
+/* Where the decision over a prepared transaction stands, if there is one. */
+struct bough__decision {
+    uint64_t slot;
+    uint8_t id[16];
+};
+
 struct bough__log_record {
     uint64_t txn, durable_txn, size_bytes, keep_blocks;
+    bool is_prepared;
+    struct bough__decision decision;
     struct bough__log_entry *entries;
     uint32_t entry_count;
 };
@@ -58,7 +72,7 @@ struct bough__log_buffer {
 };
 void bough__log_buffer_release(struct bough__log_buffer *buffer);
 
-/* Bytes of a record with so many entries. */
+/* Bytes of a record with so many entries, a decision's place among them. */
 uint64_t bough__log_record_size(uint64_t entry_count);
 /* True when a record of that size fits the chunk and leaves room for a link. */
 bool bough__log_fits(const struct bough__log_position *position, uint64_t record_size);

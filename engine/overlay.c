@@ -132,6 +132,8 @@ void bough__overlay_add(struct bough__overlay *overlay, const struct bough__log_
         overlay->cuts[overlay->cut_count++] = (struct bough__overlay_cut){record->txn, record->keep_blocks};
     pthread_rwlock_unlock(&overlay->lock);
     overlay->newest_txn = record->txn;
+    overlay->newest_is_prepared = record->is_prepared;
+    overlay->decision = record->decision;
     overlay->size_bytes = record->size_bytes;
     overlay->log_bytes += bough__log_record_size(record->entry_count);
 }

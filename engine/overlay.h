@@ -37,6 +37,8 @@ struct bough__overlay {
     /* Guarded by the layer's mutex. */
     struct bough__log_position position; /* where the next record goes */
     uint64_t newest_txn;
+    bool newest_is_prepared;             /* ... was written as such, and */
+    struct bough__decision decision;     /* stands or falls with this */
     uint64_t size_bytes;
     uint64_t log_bytes; /* of records in this generation */
     /* Guarded by the lock. */

@@ -6,6 +6,7 @@
  */
 #include "error.h"
 #include "fold.h"
+#include "group.h"
 #include "layer_state.h"
 #include "os.h"
 
@@ -47,6 +48,7 @@ static int try_pin(struct bough__snapshot *out, struct bough__layer *layer)
 
 int bough__snapshot_pin(struct bough__snapshot *out, struct bough__layer *layer)
 {
+    bough__layer_resolve_if_free(layer);
     for (;;) {
         int rc = try_pin(out, layer);
         if (rc != BOUGH_STALE)
@@ -76,6 +78,8 @@ bool bough__snapshot_resume(struct bough__snapshot *snapshot)
 {
     if (snapshot->layer == NULL)
         return true;
+    if (bough__shm_flags(&snapshot->layer->shm) & BOUGH__SHM_PREPARED)
+        return false;
     struct bough__published state = {
         .txn = snapshot->txn, .generation = snapshot->overlay->generation, .top = snapshot->tree.top};
     return bough__shm_pin_resume(&snapshot->layer->shm, snapshot->pin, &state);

@@ -10,6 +10,7 @@
 #include "shm.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 struct bough__layer;
@@ -24,6 +25,8 @@ struct bough__space {
     uint32_t epoch;             /* see process.h */
     struct bough__files *files;
     struct bough__nodes *nodes;
+    atomic_bool has_decisions;      /* decision.c: the name of their file is durable; and */
+    _Atomic uint64_t next_decision; /* the slot to begin with */
     /* Below: space.c and layer.c alone. */
     pthread_mutex_t mutex;      /* guards layers */
     struct bough__layer *layers;

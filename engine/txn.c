@@ -22,6 +22,7 @@
  */
 #include "error.h"
 #include "fold.h"
+#include "group.h"
 #include "hasher.h"
 #include "layer_state.h"
 #include "os.h"
@@ -54,6 +55,9 @@ struct bough__txn {
     uint64_t buffer_first, buffer_count, buffer_capacity;
     bool is_large;                 /* the disk is at work on it */
     struct bough__hasher *hasher;  /* of a large one; NULL: none to be had */
+    /* Prepared: the record stands in the log, up to prepared_end; its entries are NULL otherwise. */
+    struct bough__log_record prepared;
+    struct bough__log_position prepared_end;
 };
 
 /* ---- beginning and ending ---- */
@@ -84,6 +88,8 @@ static void reset(struct bough__txn *txn)
     txn->first_frame = txn->next_frame = state.frame_count;
     txn->buffer_count = 0;
     txn->is_dirty = false;
+    free(txn->prepared.entries);
+    txn->prepared.entries = NULL;
 }
 
 /* A writer that was killed while it replaced the header may have finished: then its state counts, because recovery
@@ -213,6 +219,11 @@ void bough__txn_end(struct bough__txn *txn)
 bool bough__txn_is_dirty(const struct bough__txn *txn)
 {
     return txn->is_dirty;
+}
+
+struct bough__space *bough__txn_space(const struct bough__txn *txn)
+{
+    return txn->layer->space;
 }
 
 uint32_t bough__txn_block_size(const struct bough__txn *txn)
@@ -442,9 +453,14 @@ static int overwrite_page(struct bough__txn *txn, uint64_t frame, uint32_t *hash
 /* Who keeps the writer lock over several transactions (locking_mode=EXCLUSIVE) heals before the next one begins. */
 static int heal_first(struct bough__txn *txn)
 {
-    if (txn->is_dirty || !(bough__shm_flags(&txn->layer->shm) & BOUGH__SHM_POISONED))
+    uint32_t flags = bough__shm_flags(&txn->layer->shm) & (BOUGH__SHM_POISONED | BOUGH__SHM_PREPARED);
+    if (txn->is_dirty || flags == 0)
         return BOUGH_OK;
-    int rc = bough__layer_heal(txn->layer);
+    int rc = bough__layer_resolve(txn->layer);
+    if (rc == BOUGH_OK && bough__shm_newest(&txn->layer->shm) != txn->base.txn)
+        rc = bough__fail(BOUGH_IO, "branch '%s': a transaction was committed that had failed", txn->layer->branch);
+    if (rc == BOUGH_OK && flags & BOUGH__SHM_POISONED)
+        rc = bough__layer_heal(txn->layer);
     if (rc == BOUGH_OK)
         rc = keep_base(txn);
     if (rc == BOUGH_OK)
@@ -645,30 +661,41 @@ static void publish(struct bough__txn *txn, const struct bough__log_record *reco
     pthread_mutex_unlock(&layer->mutex);
 }
 
-static int commit_by_log(struct bough__txn *txn, uint64_t number, enum bough__durability durability)
+/* Writes the transaction as the record that comes next, with room for it in the overlay; *position moves behind it. Its
+ * entries are the caller's to free, whatever happens. */
+static int write_record(struct bough__txn *txn, struct bough__log_record *record, struct bough__log_position *position,
+                        enum bough__durability durability)
 {
     struct bough__layer *layer = txn->layer;
-    struct bough__log_position position = layer->overlay->position;
-    struct bough__log_record record = {.txn = number,
-                                       .durable_txn = bough__shm_durable(&layer->shm),
-                                       .size_bytes = txn->size_bytes,
-                                       .keep_blocks = txn->keep_blocks};
-    int rc = encode_entries(&record, txn);
+    record->txn = txn->base.txn + 1;
+    record->durable_txn = bough__shm_durable(&layer->shm);
+    record->size_bytes = txn->size_bytes;
+    record->keep_blocks = txn->keep_blocks;
+    *position = layer->overlay->position;
+    int rc = encode_entries(record, txn);
     if (rc == BOUGH_OK)
-        rc = bough__overlay_reserve(layer->overlay, record.entry_count);
-    uint64_t size = bough__log_record_size(record.entry_count);
-    if (rc == BOUGH_OK && !bough__log_fits(&position, size))
-        rc = new_chunk(txn, &position, size, number - 1);
-    uint64_t offset = position.offset;
+        rc = bough__overlay_reserve(layer->overlay, record->entry_count);
+    uint64_t size = bough__log_record_size((uint64_t)record->entry_count + record->is_prepared);
+    if (rc == BOUGH_OK && !bough__log_fits(position, size))
+        rc = new_chunk(txn, position, size, record->txn - 1);
+    uint64_t offset = position->offset;
     if (rc == BOUGH_OK)
-        rc = bough__log_append(layer->fd, layer->path, &position, &layer->log_buffer, &record);
+        rc = bough__log_append(layer->fd, layer->path, position, &layer->log_buffer, record);
     if (rc == BOUGH_OK && durability == BOUGH__DURABLE)
         rc = make_durable(layer, offset);
+    return rc;
+}
+
+static int commit_by_log(struct bough__txn *txn, enum bough__durability durability)
+{
+    struct bough__log_record record = {0};
+    struct bough__log_position position = {0};
+    int rc = write_record(txn, &record, &position, durability);
     if (rc == BOUGH_OK)
         publish(txn, &record, &position);
     /* After publishing: a mark beyond the newest transaction would speak for another one, should this writer die. */
     if (rc == BOUGH_OK && durability == BOUGH__DURABLE)
-        bough__shm_raise_durable(&layer->shm, number);
+        bough__shm_raise_durable(&txn->layer->shm, record.txn);
     free(record.entries);
     return rc;
 }
@@ -679,32 +706,72 @@ static bool wants_checkpoint(const struct bough__layer *layer, uint32_t block_si
            (uint64_t)layer->overlay->block_count * block_size > BOUGH__UNHASHED_LIMIT;
 }
 
-int bough__txn_commit(struct bough__txn *txn, enum bough__durability durability, uint64_t *out_txn)
+/* The file is there and has every page. */
+static int make_ready(struct bough__txn *txn)
 {
-    struct bough__error_state error;
-    *out_txn = txn->base.txn;
-    if (!txn->is_dirty)
-        return BOUGH_OK;
-    uint64_t number = txn->base.txn + 1;
     int rc = need_file(txn);
     if (rc == BOUGH_OK && bough__shm_flags(&txn->layer->shm) & BOUGH__SHM_POISONED)
         rc = bough__fail(BOUGH_IO, "%s: an earlier sync failed", txn->layer->path); /* the next one heals */
     if (rc == BOUGH_OK)
         rc = bough__layer_double_header(txn->layer);
-    if (rc == BOUGH_OK)
-        rc = write_out(txn);
-    if (rc == BOUGH_OK)
-        rc = is_bulk(txn) ? commit_by_checkpoint(txn, number) : commit_by_log(txn, number, durability);
+    return rc == BOUGH_OK ? write_out(txn) : rc;
+}
+
+void bough__txn_conclude(struct bough__txn *txn, int rc)
+{
+    struct bough__error_state error;
+    bough__error_save(&error);
     if (rc == BOUGH_OK && wants_checkpoint(txn->layer, txn->block_size))
         (void)bough__layer_checkpoint(txn->layer, NULL); /* the transaction is in; the next commit tries again */
-    bough__error_save(&error);
-    if (rc == BOUGH_OK) {
-        *out_txn = number;
+    if (rc == BOUGH_OK)
         bough__recycler_settle(&txn->layer->recycler, true);
-    }
     /* The writer lock keeps the layer from going away, and the overlay has the state already: only memory can fail. */
     txn->broken = keep_base(txn);
     drop(txn);
     bough__error_restore(&error);
+}
+
+int bough__txn_commit(struct bough__txn *txn, enum bough__durability durability, uint64_t *out_txn)
+{
+    *out_txn = txn->base.txn;
+    if (!txn->is_dirty)
+        return BOUGH_OK;
+    uint64_t number = txn->base.txn + 1;
+    int rc = make_ready(txn);
+    if (rc == BOUGH_OK)
+        rc = is_bulk(txn) ? commit_by_checkpoint(txn, number) : commit_by_log(txn, durability);
+    if (rc == BOUGH_OK)
+        *out_txn = number;
+    bough__txn_conclude(txn, rc);
     return rc;
+}
+
+/* ---- as part of a transaction over several layers; see group.h ---- */
+
+/* Through the log whatever its size: a header would commit it. Its record may be long, and the checkpoint that follows
+ * the commit shortens the log again. */
+int bough__txn_prepare(struct bough__member *out, struct bough__txn *txn, const struct bough__decision *decision)
+{
+    struct bough__layer *layer = txn->layer;
+    txn->prepared = (struct bough__log_record){.is_prepared = true, .decision = *decision};
+    int rc = make_ready(txn);
+    if (rc == BOUGH_OK) {
+        bough__shm_set(&layer->shm, BOUGH__SHM_PREPARED);
+        rc = write_record(txn, &txn->prepared, &txn->prepared_end, BOUGH__DURABLE);
+    }
+    *out = (struct bough__member){layer->number, txn->prepared.txn};
+    if (rc != BOUGH_OK)
+        bough__txn_decide(txn, false);
+    return rc;
+}
+
+/* A record that is let go of is left where it is: without a decision it is the end of the log. */
+void bough__txn_decide(struct bough__txn *txn, bool is_committed)
+{
+    struct bough__layer *layer = txn->layer;
+    if (is_committed) {
+        publish(txn, &txn->prepared, &txn->prepared_end);
+        bough__shm_raise_durable(&layer->shm, txn->prepared.txn);
+    }
+    bough__shm_clear(&layer->shm, BOUGH__SHM_PREPARED);
 }

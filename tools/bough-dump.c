@@ -6,6 +6,7 @@
  * The file of a branch that is being written may change between two lines.
  */
 #include "catalog.h"
+#include "decision.h"
 #include "digest.h"
 #include "error.h"
 #include "exit.h"
@@ -33,7 +34,7 @@ struct dump {
 };
 
 /* What the path says of a file. */
-enum file_kind { NO_KIND, IDENTITY_FILE, CATALOG_FILE, LAYER, NODES, SHARED_MEMORY };
+enum file_kind { NO_KIND, IDENTITY_FILE, CATALOG_FILE, LAYER, NODES, SHARED_MEMORY, DECISIONS };
 struct place {
     enum file_kind kind;
     uint32_t number;
@@ -240,12 +241,22 @@ static int print_entries(struct dump *dump, const struct bough__log_record *reco
     return rc;
 }
 
+static uint64_t record_bytes(const struct bough__log_record *record)
+{
+    return bough__log_record_size((uint64_t)record->entry_count + record->is_prepared);
+}
+
 static int print_record(struct dump *dump, const struct bough__log_record *record, uint64_t offset, uint64_t sum)
 {
-    uint64_t len = bough__log_record_size(record->entry_count);
-    printf("  transaction %" PRIu64 ": %" PRIu64 " bytes at %" PRIu64 ", %" PRIu32 " pages, database of %" PRIu64
+    char id[2 * BOUGH__DIGEST_SIZE + 1];
+    uint64_t len = record_bytes(record);
+    printf("  %stransaction %" PRIu64 ": %" PRIu64 " bytes at %" PRIu64 ", %" PRIu32 " pages, database of %" PRIu64
            " bytes, %" PRIu64 " durable",
-           record->txn, len, offset, record->entry_count, record->size_bytes, record->durable_txn);
+           record->is_prepared ? "prepared " : "", record->txn, len, offset, record->entry_count, record->size_bytes,
+           record->durable_txn);
+    if (record->is_prepared)
+        printf(", decision %s in slot %" PRIu64, hex_of(id, record->decision.id, sizeof record->decision.id),
+               record->decision.slot);
     if (record->keep_blocks != BOUGH__KEEP_ALL)
         printf(", cut to %" PRIu64 " blocks", record->keep_blocks);
     printf(", sum %016" PRIx64 "\n", sum);
@@ -272,7 +283,7 @@ static int dump_log(struct dump *dump, const struct bough__layer_slot *slot)
                    position.chunk_end - position.chunk_offset);
         chunk = position.chunk_offset;
         newest = record.txn;
-        rc = print_record(dump, &record, position.offset - bough__log_record_size(record.entry_count), position.seed);
+        rc = print_record(dump, &record, position.offset - record_bytes(&record), position.seed);
     }
     bough__log_buffer_release(&buffer);
     if (rc != BOUGH_OK)
@@ -410,8 +421,9 @@ static int dump_shared_memory(struct dump *dump, uint32_t number)
            state.size_bytes, state.block_size, state.frame_count);
     printf("  transactions  %" PRIu64 " durable, %" PRIu64 " held by commits\n", bough__shm_durable(&shm),
            bough__shm_hold(&shm));
-    printf("  flags        %s%s%s%s\n", flags & BOUGH__SHM_GONE ? " gone" : "",
+    printf("  flags        %s%s%s%s%s\n", flags & BOUGH__SHM_GONE ? " gone" : "",
            flags & BOUGH__SHM_POISONED ? " poisoned" : "", flags & BOUGH__SHM_HEADER ? " header" : "",
+           flags & BOUGH__SHM_PREPARED ? " prepared" : "",
            flags == 0 ? " none" : "");
     printf("  writer        %s\n  open by      ", bough__shm_writer_is_in(&shm) ? "in" : "none");
     size_t count = bough__shm_pids(&shm, pids);
@@ -420,6 +432,41 @@ static int dump_shared_memory(struct dump *dump, uint32_t number)
     printf("%s\n", count == 0 ? " nobody: the file was left behind" : "");
     bough__shm_close(&shm, false);
     return BOUGH_OK;
+}
+
+/* ---- decisions ------------------------------------------------------------------------------------------------- */
+
+static int print_decision(struct dump *dump, uint64_t slot)
+{
+    uint8_t bytes[BOUGH__DECISION_SLOT_SIZE];
+    char id[2 * BOUGH__DIGEST_SIZE + 1];
+    struct bough__decision_slot found;
+    int rc = bough__os_read(dump->fd, bytes, sizeof bytes, slot * sizeof bytes, dump->path);
+    if (rc != BOUGH_OK || bough__is_zero(bytes, sizeof bytes))
+        return rc;
+    bough__decision_decode(&found, bytes, dump->space, slot);
+    if (found.state == BOUGH__UNDECIDED) {
+        printf("  slot %" PRIu64 ": never finished\n", slot);
+    } else {
+        printf("  slot %" PRIu64 ": %s %s, %" PRIu32 " members:", slot, hex_of(id, found.id, sizeof found.id),
+               found.state == BOUGH__COMMITTED ? "committed" : "withdrawn", found.member_count);
+        for (uint32_t i = 0; i < found.member_count && i < BOUGH__DECISION_MEMBERS; i++)
+            printf("%s layer %" PRIu32 " transaction %" PRIu64, i > 0 ? "," : "", found.members[i].layer,
+                   found.members[i].txn);
+        printf("\n");
+    }
+    return print_hex(dump, slot * sizeof bytes, sizeof bytes);
+}
+
+static int dump_decisions(struct dump *dump)
+{
+    uint64_t size = 0;
+    int rc = open_file(dump, &size);
+    if (rc == BOUGH_OK)
+        printf("decisions, %" PRIu64 " slots\n", size / BOUGH__DECISION_SLOT_SIZE);
+    for (uint64_t slot = 0; rc == BOUGH_OK && slot < size / BOUGH__DECISION_SLOT_SIZE; slot++)
+        rc = print_decision(dump, slot);
+    return rc;
 }
 
 /* ---- the catalog ----------------------------------------------------------------------------------------------- */
@@ -530,6 +577,8 @@ static enum file_kind kind_of(uint32_t *out_number, char *directory, const char 
         return IDENTITY_FILE;
     if (is_catalog(name))
         return CATALOG_FILE;
+    if (strcmp(name, BOUGH__DECISIONS_FILE) == 0)
+        return DECISIONS;
     for (size_t i = 0; last && i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(last + 1, kinds[i].directory) == 0 && read_number(out_number, name, kinds[i].suffix)) {
             last[last == directory] = 0;
@@ -553,7 +602,9 @@ static int find_place(struct place *out, const char *path)
         out->kind = kind_of(&out->number, out->store, name);
     if (rc == BOUGH_OK && out->kind == NO_KIND)
         rc = bough__fail(BOUGH_USAGE,
-                         "%s is no file of a store: db, catalog.db, layers/N.layer, nodes/N.nodes, run/N.shm", path);
+                         "%s is no file of a store: db, catalog.db, decisions, layers/N.layer, nodes/N.nodes, "
+                         "run/N.shm",
+                         path);
     return rc;
 }
 
@@ -568,6 +619,8 @@ static int dump_place(struct dump *dump, const struct place *place)
         return dump_layer(dump, place->number);
     case NODES:
         return dump_nodes(dump, place->number);
+    case DECISIONS:
+        return dump_decisions(dump);
     default:
         return dump_shared_memory(dump, place->number);
     }
@@ -592,7 +645,8 @@ static int dump_file(struct dump *dump)
 /* ---- the program ----------------------------------------------------------------------------------------------- */
 
 static const char usage[] = "usage: bough-dump [--pages] [--hex] FILE...\n\n"
-                            "Prints files of a store: db, catalog.db, layers/N.layer, nodes/N.nodes, run/N.shm.\n\n"
+                            "Prints files of a store: db, catalog.db, decisions, layers/N.layer, nodes/N.nodes,\n"
+                            "run/N.shm.\n\n"
                             "  -p, --pages  also every page: of log records, trees and nodes\n"
                             "  -x, --hex    also the bytes of what is printed\n"
                             "  -h, --help   this text\n\n"

@@ -9,6 +9,7 @@
 
 #include "errors.h"
 #include "os.h"
+#include "super.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,21 +67,16 @@ static int control_pragma(struct bough__file *file, char **arguments)
     return SQLITE_NOTFOUND;
 }
 
-/* The only name that SQLite ever gives here is a super-journal's: a transaction that writes to several databases. The
- * rollback that follows would find that name in the journal and, if the first database's rollback has deleted the
- * super-journal meanwhile, take this transaction for a committed one and keep its pages in the cache. So the name at
- * the journal's end is made unreadable, and the cache is not believed any more. */
+/* The only name that SQLite ever gives here is a super-journal's: a transaction that writes to several databases. */
 static int control_sync(struct bough__file *file, const char *super_journal)
 {
     file->is_synced = false;
     if (!super_journal)
         return SQLITE_OK;
-    sqlite3_log(SQLITE_IOERR,
-                "bough: a transaction cannot write to the branch at %s and to another database at once (%s)",
-                file->path, super_journal);
-    bough__journal_disown(file->journal);
-    file->cache.has_bytes = false;
-    return SQLITE_IOERR;
+    int rc = bough__super_join(super_journal, file);
+    if (rc != SQLITE_OK)
+        file->cache.has_bytes = false; /* what SQLite restores in its cache is not believed */
+    return rc;
 }
 
 static int control_mapping_limit(struct bough__file *file, sqlite3_int64 *limit)

@@ -34,6 +34,7 @@
 
 #include "error.h"
 #include "errors.h"
+#include "group.h"
 #include "os.h"
 #include "process.h"
 
@@ -519,16 +520,35 @@ static int file_sync(sqlite3_file *handle, int flags)
 
 /* ---- locks ----------------------------------------------------------------------------------------------------- */
 
+static bool has_changes(const struct bough__file *file)
+{
+    return file->txn && bough__txn_is_dirty(file->txn);
+}
+
+/* The cache shows what was just committed. Should there be no memory for the new pin, the unlock tries again. */
+static void note_commit(struct bough__file *file, uint64_t committed)
+{
+    file->cookie.delta = file->cookie.txn_delta;
+    file->cache.txn = committed;
+    if (pin_newest(file) != BOUGH_OK)
+        file->state = committed;
+}
+
+static enum bough__durability durability_of(const struct bough__file *file)
+{
+    return file->is_synced && file->is_full ? BOUGH__DURABLE : BOUGH__LAZY;
+}
+
 int bough__file_commit(struct bough__file *file)
 {
     uint64_t committed = 0;
     int rc = bough__file_refuse_inherited(file);
     if (rc != BOUGH_OK)
         return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
-    enum bough__durability durability = file->is_synced && file->is_full ? BOUGH__DURABLE : BOUGH__LAZY;
+    enum bough__durability durability = durability_of(file);
     bool is_resized = file->is_resized;
     file->is_synced = file->is_resized = false;
-    if (!file->txn || !bough__txn_is_dirty(file->txn))
+    if (!has_changes(file))
         return SQLITE_OK;
     rc = bough__txn_commit(file->txn, durability, &committed);
     if (rc != BOUGH_OK) {
@@ -536,13 +556,46 @@ int bough__file_commit(struct bough__file *file)
         file->cache.has_wal = false;
         return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
     }
-    file->cookie.delta = file->cookie.txn_delta;
     file->wanted_block_bytes = is_resized ? file->page_bytes : file->wanted_block_bytes;
-    /* The cache shows what was just committed. Should there be no memory for the new pin, the unlock tries again. */
-    file->cache.txn = committed;
-    if (pin_newest(file) != BOUGH_OK)
-        file->state = committed;
+    note_commit(file, committed);
     return SQLITE_OK;
+}
+
+/* One transaction needs no decision over several. */
+static int commit_together(struct bough__file *const *files, struct bough__txn *const *txns, size_t count,
+                           uint64_t *out_numbers)
+{
+    if (count == 1)
+        return bough__txn_commit(txns[0], durability_of(files[0]), out_numbers);
+    return count > 1 ? bough__group_commit(txns, count, out_numbers) : BOUGH_OK;
+}
+
+int bough__file_commit_all(struct bough__file *const *files, size_t count)
+{
+    struct bough__file **changed = bough__alloc(count * sizeof(*changed));
+    struct bough__txn **txns = bough__alloc(count * sizeof(*txns));
+    uint64_t *numbers = bough__alloc(count * sizeof(*numbers));
+    size_t found = 0;
+    int rc = changed && txns && numbers ? BOUGH_OK : BOUGH_NOMEM;
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
+        if (has_changes(files[i])) {
+            changed[found] = files[i];
+            txns[found++] = files[i]->txn;
+        }
+    }
+    if (rc == BOUGH_OK)
+        rc = commit_together(changed, txns, found, numbers);
+    for (size_t i = 0; rc == BOUGH_OK && i < found; i++)
+        note_commit(changed[i], numbers[i]);
+    for (size_t i = 0; i < count; i++) {
+        files[i]->is_synced = false;
+        if (rc != BOUGH_OK)
+            files[i]->cache.has_wal = files[i]->cache.has_bytes = false;
+    }
+    free(changed);
+    free(txns);
+    free(numbers);
+    return bough__sqlite_code(rc, BOUGH__AT_COMMIT);
 }
 
 /* What was committed has pages of another size than the blocks. No harm is done when this fails, or is not reached. */

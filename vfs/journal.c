@@ -23,6 +23,8 @@
  *     plain     `len_bytes` bytes of the stream from `stored` on
  *     records   journal records of which the stream holds 8 bytes each, number and checksum
  *
+ * A journal that names a super-journal is not kept as such: the mark behind the name is zeros when it is read again.
+ *
  * The checksum of the newest record may be missing yet: then len_bytes ends 4 bytes short. A write into the middle of
  * records (it does not happen with the pagers known) first turns them into a plain extent.
  */
@@ -545,10 +547,20 @@ static bool is_final_header(const uint8_t *bytes, size_t len_bytes, uint64_t off
     return offset == 0 && len_bytes == FINAL_HEADER && memcmp(bytes, zeros, FINAL_HEADER) == 0;
 }
 
+/* What follows the name of a super-journal, at the journal's end [writeSuperJournal]; a header's magic comes with more.
+ * A rollback would look for a super-journal of that name, and where it is gone take the transaction for committed and
+ * keep its pages in the cache. Whether a branch's transaction is committed is not for its journal to say. */
+static bool is_super_journal_mark(const uint8_t *bytes, size_t len_bytes)
+{
+    static const uint8_t mark[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    return len_bytes == sizeof(mark) && memcmp(bytes, mark, sizeof(mark)) == 0;
+}
+
 static int journal_write(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 offset)
 {
+    static const uint8_t no_mark[8];
     struct bough__journal *journal = journal_of(file);
-    const uint8_t *from = bytes;
+    const uint8_t *from = is_super_journal_mark(bytes, (size_t)len) ? no_mark : bytes;
     uint64_t at = (uint64_t)offset;
     size_t len_bytes = (size_t)len;
     int rc = SQLITE_OK;
@@ -668,13 +680,6 @@ void bough__journal_clear(struct bough__journal *journal)
 {
     if (journal)
         (void)cut(journal, 0); /* cutting to nothing cannot fail */
-}
-
-void bough__journal_disown(struct bough__journal *journal)
-{
-    /* SQLite knows such a name by the 8 bytes after it, which are the last ones. */
-    if (journal)
-        (void)append(journal, NULL, 8);
 }
 
 void bough__journal_detach(struct bough__journal *journal)

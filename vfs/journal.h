@@ -27,8 +27,6 @@ int bough__journal_open(sqlite3_file *out, sqlite3_vfs *system, const struct bou
 int bough__journal_handle_bytes(void);
 /* Forgets everything written: the transaction that it could roll back is over. NULL is fine. */
 void bough__journal_clear(struct bough__journal *journal);
-/* Makes the name of a super-journal at its end unreadable. NULL is fine. */
-void bough__journal_disown(struct bough__journal *journal);
 /* Its database is being closed: clears it and leaves pages and slot alone from now on. NULL is fine. */
 void bough__journal_detach(struct bough__journal *journal);
 /* Bytes that it holds in memory and in its file, for tests. */

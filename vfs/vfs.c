@@ -19,6 +19,7 @@
 #include "error.h"
 #include "os.h"
 #include "process.h"
+#include "super.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -144,14 +145,6 @@ static bool is_companion(const char *name)
     return ends_with(name, "-journal") || ends_with(name, "-wal") || ends_with(name, "-shm");
 }
 
-/* BRANCH-mj and 9 hex digits. */
-static bool is_super_journal(const char *name)
-{
-    size_t len = strlen(name);
-    return len > 12 && memcmp(name + len - 12, "-mj", 3) == 0 &&
-           strspn(name + len - 9, "0123456789ABCDEFabcdef") == 9;
-}
-
 /* ---- sqlite3_vfs ----------------------------------------------------------------------------------------------- */
 
 /* A branch's journal knows the database that it belongs to, to leave out what the database holds. */
@@ -162,15 +155,6 @@ static int open_journal(sqlite3_file *out, const char *path)
         return SQLITE_CANTOPEN;
     struct bough__journal_pages pages = bough__file_pages(file);
     return bough__journal_open(out, system_vfs, &pages, &file->journal);
-}
-
-/* One transaction over several databases, beginning with a branch. SQLite names the super-journal after it; a crash
- * would leave the journals of ordinary files with a name that nothing is found under, and they would count as
- * committed. */
-static int refuse_super_journal(const char *path)
-{
-    sqlite3_log(SQLITE_IOERR, "bough: a transaction cannot write to several databases beside a branch (%s)", path);
-    return SQLITE_IOERR;
 }
 
 static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *out, int flags, int *out_flags)
@@ -187,7 +171,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *out, int f
     if (flags & SQLITE_OPEN_MAIN_JOURNAL)
         return open_journal(out, path);
     if (flags & SQLITE_OPEN_SUPER_JOURNAL)
-        return refuse_super_journal(path);
+        return bough__super_open(out, path, &parts, flags);
     return SQLITE_CANTOPEN; /* a WAL, above all */
 }
 
@@ -197,7 +181,9 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *path, int sync_directory)
     struct bough__branch_path parts;
     if (!bough__branch_path_parse(&parts, path))
         return system_vfs->xDelete(system_vfs, path, sync_directory);
-    return is_companion(parts.name) || is_super_journal(parts.name) ? SQLITE_OK : SQLITE_IOERR_DELETE;
+    if (bough__super_is_name(parts.name))
+        return bough__super_delete(path, sync_directory != 0);
+    return is_companion(parts.name) ? SQLITE_OK : SQLITE_IOERR_DELETE;
 }
 
 static int branch_exists(int *out, const char *path, const struct bough__branch_path *parts)
@@ -222,8 +208,8 @@ static int vfs_access(sqlite3_vfs *vfs, const char *path, int flags, int *out)
     struct bough__branch_path parts;
     if (!bough__branch_path_parse(&parts, path))
         return system_vfs->xAccess(system_vfs, path, flags, out);
-    *out = 0;
-    if (is_companion(parts.name))
+    *out = bough__super_is_name(parts.name) && bough__super_exists(path);
+    if (is_companion(parts.name) || bough__super_is_name(parts.name))
         return SQLITE_OK;
     return branch_exists(out, path, &parts) == BOUGH_OK ? SQLITE_OK : SQLITE_IOERR_ACCESS;
 }
@@ -386,6 +372,7 @@ static int max_int(int a, int b)
 static void prepare_vfs(sqlite3_vfs *system)
 {
     int own = max_int((int)sizeof(struct bough__file_handle), bough__journal_handle_bytes());
+    own = max_int(own, bough__super_handle_bytes());
     bough_vfs.iVersion = system->iVersion < 3 ? system->iVersion : 3;
     bough_vfs.szOsFile = max_int(own, system->szOsFile);
     bough_vfs.mxPathname = max_int(system->mxPathname, PATH_MAX_BYTES);

@@ -100,6 +100,8 @@ int bough__file_commit(struct bough__file *file);
 /* Is the layer the branch's still? BOUGH_OK, BOUGH_STALE (the branch has another one), BOUGH_GONE. No system call
  * unless somebody has raised a doubt. */
 int bough__file_look(struct bough__file *file);
+/* Commits what was written to all of these or to none; one that nothing was written to is left out. */
+int bough__file_commit_all(struct bough__file *const *files, size_t count);
 struct bough__journal_pages bough__file_pages(struct bough__file *file);
 
 #endif

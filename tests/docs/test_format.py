@@ -171,16 +171,38 @@ class Store:
                 check(number_of == txn, "transaction of a link")
                 at, end = size, size + keep
                 continue
-            check(kind == 1 and number_of == txn + 1, "transaction of a record")
+            check(kind in (1, 3) and number_of == txn + 1, "transaction of a record")
             txn = number_of
-            yield txn, size, keep, list(struct.iter_unpack("<3Q", record[64:]))
+            yield txn, size, keep, list(struct.iter_unpack("<3Q", record[64:])), kind == 3
             at += length
+
+    def decision(self, slot, identity):
+        """Whether the decision is to commit; None: there is no such decision."""
+        data = self.read("decisions")[512 * slot:512 * (slot + 1)] if "decisions" in os.listdir(self.path) else b""
+        if data[496:] != identity:
+            return None
+        check(data[:4] == b"BLD1" and u64(data, 16) == xxh3(data[:16] + bytes(8) + data[24:], self.key ^ slot), "decision")
+        check(u32(data, 4) in (1, 2), "state of a decision")
+        return u32(data, 4) == 1
+
+    def members(self, slot):
+        data = self.read("decisions")[512 * slot:512 * (slot + 1)]
+        return [struct.unpack_from("<IQ", data, 24 + 12 * i) for i in range(u32(data, 8))]
+
+    def counts(self, slot, txn, entry, durable, has_next):
+        """Whether a prepared transaction is one."""
+        return has_next or durable >= txn or bool(self.decision(entry[0], struct.pack("<QQ", *entry[1:])))
 
     def branch_bytes(self, number):
         """What the layer's branch holds: its tree with the log on top. Also the newest transaction."""
         slot = self.slot(number)
         size, block_size, txn = slot.tree.size, u32(self.layer(number), 28), slot.txn
-        records = list(self.records(number, slot))
+        records = []
+        found = list(self.records(number, slot))
+        for i, (record_txn, record_size, keep, entries, is_prepared) in enumerate(found):
+            if is_prepared and not self.counts(slot, record_txn, entries[0], slot.durable, i + 1 < len(found)):
+                break
+            records.append((record_txn, record_size, keep, entries[is_prepared:]))
         # A page that the log superseded is dead: its frame may hold another one by now.
         self.superseded = (number, {entry[0] for record in records for entry in record[3]})
         pages = self.pages(slot.tree)
@@ -316,6 +338,68 @@ class Format(unittest.TestCase):
         self.assertEqual(xxh3(lock[8:16]), u64(lock, 16))
         value, = self.catalog.execute("SELECT value FROM settings WHERE key = 'transactions'").fetchone()
         self.assertEqual(u64(lock, 8), int(value))
+
+    def test_decisions(self):
+        """A store as a killed process leaves it: with and without the decision, and with a damaged one."""
+        directory = tempfile.mkdtemp(prefix="bough-decision-", dir=self.directory)
+        original, copy = (os.path.join(directory, name) for name in ("a.bough", "b.bough"))
+        shutil.copy(os.path.join(self.directory, "shop.db"), os.path.join(directory, "a.db"))
+        self.bough("init", os.path.join(directory, "a.db"))
+        for name in ("one", "two", "three"):
+            self.bough("--store", original, "branch", name)
+        uri = "file:" + original + "/db/%s?vfs=bough"
+        script = f"""
+import shutil, sqlite3
+db = sqlite3.connect(':memory:')
+db.enable_load_extension(True)
+db.load_extension({os.environ["BOUGH_SO"]!r})
+db = sqlite3.connect('{uri % "one"}', uri=True, isolation_level=None)
+db.execute("ATTACH '{uri % "two"}' AS two")
+db.execute("ATTACH '{uri % "three"}' AS three")
+for i in range(2):
+    db.execute('BEGIN')
+    for name in ('main', 'two') + ('three',) * i:
+        db.execute(f'UPDATE {{name}}.t SET b = {{i}} WHERE a < 50')
+    db.execute('COMMIT')
+shutil.copytree({original!r}, {copy!r})
+"""
+        subprocess.run(["/usr/bin/python3", "-c", script], check=True)
+        before = {name: self.exported_from(original, name + "~0") for name in ("one", "two", "three")}
+        after = {name: self.exported_from(original, name) for name in ("one", "two", "three")}
+        self.assertNotEqual(after["three"], before["three"])
+        for how in ("decided", "undecided", "damaged"):
+            with self.subTest(how):
+                shutil.rmtree(original)
+                shutil.copytree(copy, original)
+                with open(os.path.join(original, "decisions"), "r+b") as file:
+                    if how == "undecided":
+                        file.seek(512)
+                        file.write(bytes(512))
+                    elif how == "damaged":
+                        file.seek(512 + 30)
+                        file.write(b"x")
+                store = Store(original)
+                if how == "damaged":
+                    with self.assertRaises(AssertionError):
+                        store.branch_bytes(3)
+                    failed = subprocess.run([BOUGH, "--store", original, "sql", "one", "SELECT 1 FROM t"], capture_output=True)
+                    self.assertEqual(failed.returncode, 6)
+                    continue
+                self.assertEqual(store.decision(0, store.read("decisions")[496:512]), True)
+                self.assertEqual(store.members(0), [(3, 1), (4, 1)])
+                if how == "decided":
+                    self.assertEqual(store.members(1), [(3, 2), (4, 2), (5, 1)])
+                for number, name in ((3, "one"), (4, "two"), (5, "three")):
+                    data, txn = store.branch_bytes(number)
+                    self.assertEqual(txn, (2 if name != "three" else 1) - (how == "undecided"))
+                    self.assertEqual(data, self.exported_from(original, name))
+                    if how == "decided" or name == "three":
+                        self.assertEqual(data, (after if how == "decided" else before)[name])
+
+    def exported_from(self, store, ref):
+        self.bough("--store", store, "export", ref, "out.db", "--force")
+        with open(os.path.join(self.directory, "out.db"), "rb") as file:
+            return file.read()
 
     def test_reader_finds_damage(self):
         """The checks above would not be worth much if they could not fail."""

@@ -482,6 +482,19 @@ static int op_sql_large(void *context)
                          "INSERT INTO t SELECT i + 5000, printf('%0300d', i) FROM n; COMMIT;");
 }
 
+/* On a branch with the first branch attached, and a third one that nobody has written to. */
+static int op_sql_group(void *context)
+{
+    char sql[1200];
+    (void)context;
+    snprintf(sql, sizeof sql,
+             "ATTACH 'file:%s/db/leaf?vfs=bough' AS y; ATTACH 'file:%s/db/spare?vfs=bough' AS z;"
+             "PRAGMA y.cache_size = 3; BEGIN; UPDATE main.t SET b = 'x' WHERE a = 3; UPDATE y.t SET b = b || 'y';"
+             "DELETE FROM z.t WHERE a = 1; COMMIT;",
+             world.store_path, world.store_path);
+    return run_on_branch("dev", sql);
+}
+
 static int op_vacuum(void *context)
 {
     (void)context;
@@ -535,6 +548,7 @@ int main(void)
         {"SQL, a small transaction", op_sql_small, true, NULL},
         {"SQL, the first write", op_sql_first_write, true, NULL},
         {"SQL, a large transaction", op_sql_large, true, NULL},
+        {"SQL, three branches", op_sql_group, true, NULL},
         {"SQL, VACUUM", op_vacuum, true, NULL},
         {"SQL, VACUUM to another page size", op_resize, true, NULL},
         {"SQL, reading", op_sql_read, true, NULL},

@@ -193,6 +193,21 @@ branch.close()
             file.write(os.urandom(4096))
         self.dump("run/3.shm", status=6)
 
+    def test_decisions(self):
+        other = f"file:{self.path('db/premium')}?vfs=bough"
+        self.assertFalse(os.path.exists(self.path("decisions")))
+        self.bough("sql", "main", f"ATTACH '{other}' AS o; BEGIN; UPDATE main.t SET b = 1; UPDATE o.t SET b = 1; COMMIT")
+        text = self.dump("decisions")
+        self.assertIn("decisions, 128 slots", text)
+        identity = re.search(r"slot 0: ([0-9a-f]{32}) committed, 2 members: layer 2 transaction 1, layer 3 transaction 4\n", text)[1]
+        with open(self.path("decisions"), "rb") as file:
+            self.assertEqual(file.read(512)[496:].hex(), identity)
+        text = self.dump("layers/3.layer")
+        self.assertRegex(text, rf"  prepared transaction 4: .* decision {identity} in slot 0, sum")
+        self.assertIn("with transaction 4", text)
+        self.flip("decisions", 20)
+        self.assertIn("slot 0: never finished", self.dump("decisions"))
+
     def test_wrong_use(self):
         def status(*arguments):
             return subprocess.run([DUMP, *arguments], capture_output=True).returncode

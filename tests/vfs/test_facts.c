@@ -181,7 +181,7 @@ TEST(a_full_disk_in_exclusive_mode) { fail_a_commit("EXCLUSIVE", true); }
 
 /* ---- 2: several databases in one transaction ---- */
 
-TEST(a_transaction_over_two_branches_is_refused)
+TEST(a_transaction_over_two_stores_is_refused)
 {
     database_store("s");
     database_store("u");
@@ -192,7 +192,7 @@ TEST(a_transaction_over_two_branches_is_refused)
     database_log();
     database_run(db, "BEGIN; UPDATE t SET a = 2; UPDATE v SET a = 2");
     CODE(SQLITE_IOERR, database_try(db, "COMMIT") & 0xff);
-    ck_assert_ptr_nonnull(strstr(database_log(), "several databases beside a branch"));
+    ck_assert_ptr_nonnull(strstr(database_log(), "branches of two stores"));
     if (!sqlite3_get_autocommit(db))
         database_run(db, "ROLLBACK");
     ck_assert_int_eq(database_number(db, "SELECT a FROM t"), 1);
@@ -1027,7 +1027,7 @@ int main(void)
         CASE(a_failed_sync_in_exclusive_mode),
         CASE(a_full_disk_leaves_the_old_state),
         CASE(a_full_disk_in_exclusive_mode),
-        CASE(a_transaction_over_two_branches_is_refused),
+        CASE(a_transaction_over_two_stores_is_refused),
         CASE(a_transaction_over_a_branch_and_a_file_is_refused),
         CASE(a_transaction_over_two_files_beside_a_branch_is_refused),
         CASE(a_refused_transaction_is_rolled_back_in_every_mode),

@@ -188,6 +188,27 @@ TEST(a_database_of_another_block_size_holds_nothing)
     teardown(&f);
 }
 
+/* A rollback that found the name would not believe the journal once the super-journal is gone. */
+TEST(the_name_of_a_super_journal_is_not_kept)
+{
+    struct fixture f;
+    uint8_t bytes[64];
+    static const uint8_t mark[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7}, zeros[8];
+    setup(&f, PAGE_BYTES);
+    memset(bytes, 'n', sizeof(bytes));
+    memcpy(bytes, mark, sizeof(mark));
+    write_both(&f, 0, bytes, sizeof(bytes)); /* a header */
+    write_both(&f, f.size, "name", 4);
+    for (size_t back = 0; back <= 4; back += 4) { /* at the end, and over what stands there */
+        size_t at = f.size - back;
+        ck_assert_int_eq(f.file->pMethods->xWrite(f.file, mark, 8, (sqlite3_int64)at), SQLITE_OK);
+        f.size = at + 8;
+        memcpy(f.model + at, zeros, 8);
+        check_all(&f);
+    }
+    teardown(&f);
+}
+
 TEST(a_zeroed_header_ends_the_journal)
 {
     struct fixture f;
@@ -316,6 +337,7 @@ int main(void)
         CASE(other_bytes_are_kept_as_they_are),
         CASE(page_1_is_kept),
         CASE(a_database_of_another_block_size_holds_nothing),
+        CASE(the_name_of_a_super_journal_is_not_kept),
         CASE(a_zeroed_header_ends_the_journal),
         CASE(detached_from_its_database_it_is_empty),
         CASE(a_child_leaves_the_journal_of_its_parent_alone),
