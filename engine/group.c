@@ -48,7 +48,7 @@ int bough__group_commit(struct bough__txn *const *txns, size_t count, uint64_t *
 
 /* ---- resolving ---- */
 
-/* Looks for a prepared record after the newest transaction; where it was decided for, *state becomes the one after it. */
+/* Looks for a prepared record after the newest transaction; if it was decided for, *state becomes the one after it. */
 static int find_prepared(bool *out_is_committed, struct bough__published *state, struct bough__layer *layer)
 {
     bool found = false;
