@@ -200,14 +200,38 @@ static int sweep_generation(struct sweep *sweep, const struct bough__fold_page *
     return bough__frames_subtract(&sweep->freed, sweep->live, sweep->live_count);
 }
 
-/* Frames that hold other things than pages: the old list itself, a log chunk that is left. */
-static int sweep_range(struct sweep *sweep, uint64_t offset, uint64_t len)
+static int sweep_chunk(struct sweep *sweep, const struct bough__log_position *position, uint64_t kept_offset)
 {
     uint32_t block_size = sweep->layer->block_size;
-    if (len == 0 || offset < BOUGH__LAYER_FRAMES_OFFSET)
+    if (position->chunk_offset < BOUGH__LAYER_FRAMES_OFFSET || position->chunk_offset == kept_offset)
         return BOUGH_OK;
-    return bough__frames_add(&sweep->freed, (offset - BOUGH__LAYER_FRAMES_OFFSET) / block_size,
-                             bough__block_count(len, block_size));
+    return bough__frames_add(&sweep->freed, (position->chunk_offset - BOUGH__LAYER_FRAMES_OFFSET) / block_size,
+                             bough__block_count(position->chunk_end - position->chunk_offset, block_size));
+}
+
+/* The chunks of the old log, but for the one that the new log has. Only the records tell where those between the first
+ * and the last are; a log has seldom more than one. */
+static int sweep_log(struct sweep *sweep, uint64_t kept_offset)
+{
+    struct bough__layer *layer = sweep->layer;
+    const struct bough__log_position *last = &layer->overlay->position;
+    struct bough__log_position position = bough__layer_log_start(&layer->slot);
+    struct bough__log_buffer buffer = {0};
+    uint64_t txn = layer->overlay->base_txn;
+    bool found = true;
+    int rc = BOUGH_OK;
+    while (rc == BOUGH_OK && found && position.chunk_offset != last->chunk_offset) {
+        struct bough__log_position before = position;
+        struct bough__log_record record = {0};
+        uint64_t chunk_end = 0;
+        rc = bough__log_next(&found, &record, layer->fd, layer->path, &position, &buffer, ++txn, &chunk_end);
+        if (rc == BOUGH_OK && position.chunk_offset != before.chunk_offset)
+            rc = sweep_chunk(sweep, &before, kept_offset);
+    }
+    if (rc == BOUGH_OK)
+        rc = sweep_chunk(sweep, last, kept_offset);
+    bough__log_buffer_release(&buffer);
+    return rc;
 }
 
 static int add_all(struct bough__frames *to, const struct bough__frames *from)
@@ -240,22 +264,17 @@ static int store_free(struct bough__frames *out, struct bough__layer *layer, str
 {
     struct bough__frames list = {0};
     struct sweep sweep = {.layer = layer, .tree = &slot->tree, .hold_txn = bough__shm_hold(&layer->shm)};
-    const struct bough__layer_slot *old = &layer->slot;
-    int rc = bough__layer_free_extents(&list, layer, old, layer->overlay);
+    int rc = bough__layer_free_extents(&list, layer, &layer->slot, layer->overlay);
     if (rc == BOUGH_OK)
         rc = take_out(&list, pages, count);
     if (rc == BOUGH_OK && !keeps_frames)
         rc = sweep_generation(&sweep, pages, count, keep);
     if (rc == BOUGH_OK)
-        rc = sweep_range(&sweep, old->free_offset, old->free_count * 16);
-    if (rc == BOUGH_OK && old->log_offset != slot->log_offset)
-        rc = sweep_range(&sweep, old->log_offset, old->log_size);
+        rc = sweep_log(&sweep, slot->log_offset);
     if (rc == BOUGH_OK)
         rc = add_all(&list, &sweep.freed);
-    if (rc == BOUGH_OK) {
-        bough__frames_join(&list);
+    if (rc == BOUGH_OK)
         rc = bough__frames_store(&list, layer->fd, layer->path, slot, layer->block_size);
-    }
     bough__frames_release(&sweep.freed);
     free(sweep.live);
     *out = list;

@@ -155,11 +155,43 @@ int bough__frames_load(struct bough__frames *out, int fd, const char *path, cons
     return rc;
 }
 
-int bough__frames_store(const struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
+/* Far more than checkpoints make; what is beyond stays unused until gc. */
+static size_t stored_count(const struct bough__frames *frames)
+{
+    return frames->count < BOUGH__EXTENTS_MAX ? frames->count : BOUGH__EXTENTS_MAX;
+}
+
+/* The area for the next list, large enough for it. */
+static int place_list(struct bough__list_area **out, struct bough__frames *frames, struct bough__layer_slot *slot,
+                      uint32_t block_size)
+{
+    bool first_is_used = slot->free_count != 0 && slot->free_offset == slot->list_areas[0].offset;
+    struct bough__list_area *area = &slot->list_areas[first_is_used ? 1 : 0];
+    int rc = BOUGH_OK;
+    bough__frames_join(frames);
+    if (stored_count(frames) * 16 > area->frame_count * block_size) {
+        if (area->frame_count != 0)
+            rc = bough__frames_add(frames, (area->offset - BOUGH__LAYER_FRAMES_OFFSET) / block_size,
+                                   area->frame_count);
+        if (rc != BOUGH_OK)
+            return rc;
+        bough__frames_join(frames);
+        area->offset = bough__frame_offset(slot->frame_count, block_size);
+        area->frame_count = 2 * bough__block_count(stored_count(frames) * 16, block_size);
+        slot->frame_count += area->frame_count;
+    }
+    *out = area;
+    return BOUGH_OK;
+}
+
+int bough__frames_store(struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
                         uint32_t block_size)
 {
-    /* Far more than checkpoints make; what is beyond stays unused until gc. */
-    size_t count = frames->count < BOUGH__EXTENTS_MAX ? frames->count : BOUGH__EXTENTS_MAX;
+    struct bough__list_area *area = NULL;
+    int rc = place_list(&area, frames, slot, block_size);
+    if (rc != BOUGH_OK)
+        return rc;
+    size_t count = stored_count(frames);
     slot->free_offset = slot->free_count = slot->free_sum = 0;
     if (count == 0)
         return BOUGH_OK;
@@ -170,11 +202,10 @@ int bough__frames_store(const struct bough__frames *frames, int fd, const char *
         bough__put64(bytes + 16 * i, frames->extents[i].first);
         bough__put64(bytes + 16 * i + 8, frames->extents[i].count);
     }
-    slot->free_offset = bough__frame_offset(slot->frame_count, block_size);
+    slot->free_offset = area->offset;
     slot->free_count = count;
     slot->free_sum = bough__xxh(bytes, count * 16, slot->log_seed);
-    slot->frame_count += bough__block_count(count * 16, block_size);
-    int rc = bough__os_write(fd, bytes, count * 16, slot->free_offset, path);
+    rc = bough__os_write(fd, bytes, count * 16, slot->free_offset, path);
     free(bytes);
     return rc;
 }

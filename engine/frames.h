@@ -4,9 +4,10 @@
  * (the hold) belongs to nobody but snapshots that are still open; it joins the list of free extents, which is stored
  * beside the header. When one of them may be used again is recycler.h's business.
  *
- * Stored: pairs of first frame (8) and number of frames (8), little-endian, ascending, in frames of their own; the
- * header slot has their offset, number and XXH3. A list that fails its sum is a list without entries: frames are lost
- * until gc finds them, and nothing else.
+ * Stored: pairs of first frame (8) and number of frames (8), little-endian, ascending; the header slot has their
+ * offset, number and XXH3. They lie in one of two areas of frames, in turn, so that a list is not touched before the
+ * header after it is durable, and no number of checkpoints makes the file longer. A list that fails its sum is a list
+ * without entries: frames are lost until gc finds them, and nothing else.
  */
 #ifndef BOUGH_ENGINE_FRAMES_H
 #define BOUGH_ENGINE_FRAMES_H
@@ -41,8 +42,9 @@ bool bough__frames_has(const struct bough__frames *frames, uint64_t frame); /* j
 /* Reads the slot's list; damaged: empty. With a right sum and impossible: BOUGH_CORRUPT. */
 int bough__frames_load(struct bough__frames *out, int fd, const char *path, const struct bough__layer_slot *slot,
                        uint32_t block_size);
-/* Writes the list at the end of the frames handed out and notes it in the slot. Not synced. */
-int bough__frames_store(const struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
+/* Joins the list, writes it to the area that the slot's present one is not in, and notes it in the slot. An area that
+ * is too small joins the list, and another is taken at the end of the frames handed out. Not synced. */
+int bough__frames_store(struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
                         uint32_t block_size);
 
 #endif

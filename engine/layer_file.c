@@ -91,6 +91,10 @@ static void encode_slot(uint8_t out[SECTOR], const struct bough__layer_slot *slo
     bough__put64(out + 136, slot->free_offset);
     bough__put64(out + 144, slot->free_count);
     bough__put64(out + 152, slot->free_sum);
+    for (size_t i = 0; i < 2; i++) {
+        bough__put64(out + 160 + 16 * i, slot->list_areas[i].offset);
+        bough__put64(out + 168 + 16 * i, slot->list_areas[i].frame_count);
+    }
     bough__put64(out + SUM_OFFSET, bough__xxh(out, SUM_OFFSET, seed));
 }
 
@@ -107,6 +111,10 @@ static bool decode_slot(struct bough__layer_slot *out, const uint8_t in[SECTOR],
     out->free_offset = bough__get64(in + 136);
     out->free_count = bough__get64(in + 144);
     out->free_sum = bough__get64(in + 152);
+    for (size_t i = 0; i < 2; i++) {
+        out->list_areas[i].offset = bough__get64(in + 160 + 16 * i);
+        out->list_areas[i].frame_count = bough__get64(in + 168 + 16 * i);
+    }
     return bough__tree_decode(&out->tree, in + 80) == BOUGH_OK && out->generation != 0;
 }
 
@@ -142,6 +150,11 @@ int bough__layer_slot_check(const struct bough__layer_slot *slot, uint32_t block
         (slot->free_count > BOUGH__EXTENTS_MAX ||
          !is_in_frames(slot, slot->free_offset, slot->free_count * 16, block_size)))
         return bough__fail(BOUGH_CORRUPT, "%s: the header's free extents are in an impossible place", path);
+    for (const struct bough__list_area *area = slot->list_areas; area < slot->list_areas + 2; area++)
+        if (area->frame_count != 0 &&
+            (area->frame_count > slot->frame_count ||
+             !is_in_frames(slot, area->offset, area->frame_count * block_size, block_size)))
+            return bough__fail(BOUGH_CORRUPT, "%s: the header's room for free extents is in an impossible place", path);
     if (slot->tree.block_size != 0 && slot->tree.block_size != block_size)
         return bough__fail(BOUGH_CORRUPT, "%s: the header's tree has another block size", path);
     return BOUGH_OK;

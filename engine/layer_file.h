@@ -31,6 +31,7 @@
  *    136   8  offset of the first page of free extents, 0: none (frames.h)
  *    144   8  number of free extents
  *    152   8  their XXH3 sum
+ *    160  32  two areas for lists of free extents, used in turn: each its offset (0: none yet) and its number of frames
  *    504   8  XXH3 of bytes 0 to 503, seeded with the store's key and the layer's number
  *
  * The file is made under the name N.new, synced and renamed, so a file N.layer has a valid identity and slot or is
@@ -65,6 +66,9 @@ struct bough__layer_slot {
     uint64_t frame_count, node_count;
     struct bough__tree tree;
     uint64_t free_offset, free_count, free_sum;
+    struct bough__list_area {
+        uint64_t offset, frame_count;
+    } list_areas[2];
     bool is_doubled; /* not stored: the other place holds a slot of the same generation */
 };
 

@@ -143,6 +143,10 @@ static void print_tree(const struct bough__tree *tree)
 static int print_free(struct dump *dump, const struct bough__layer_slot *slot)
 {
     struct bough__frames list;
+    for (size_t i = 0; i < 2; i++)
+        if (slot->list_areas[i].frame_count != 0)
+            printf("  list area     %" PRIu64 " frames at byte %" PRIu64 "\n", slot->list_areas[i].frame_count,
+                   slot->list_areas[i].offset);
     if (slot->free_count == 0) {
         printf("  free extents  none\n");
         return BOUGH_OK;

@@ -61,6 +61,7 @@ class Slot:
          self.frames, self.nodes) = struct.unpack_from("<10Q", data)
         self.tree = Tree(data[80:132])
         self.free_offset, self.free_count, self.free_sum = struct.unpack_from("<3Q", data, 136)
+        self.list_areas = list(struct.iter_unpack("<QQ", data[160:192]))
 
 
 class Store:
@@ -151,6 +152,7 @@ class Store:
             return []
         data = self.layer(number)[slot.free_offset:slot.free_offset + 16 * slot.free_count]
         check(slot.free_sum == xxh3(data, slot.log_seed), "sum of free extents")
+        check(any(at == slot.free_offset for at, frames in slot.list_areas), "place of free extents")
         return list(struct.iter_unpack("<QQ", data))
 
     def records(self, number, slot):

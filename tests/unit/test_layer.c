@@ -6,6 +6,7 @@
 #include "frames.h"
 #include "layer.h"
 #include "layer_file.h"
+#include "layer_state.h"
 #include "os.h"
 
 #include <stdio.h>
@@ -513,6 +514,129 @@ TEST(a_long_life_stays_small)
     bough__space_close(space);
 }
 
+static void checkpoint(struct bough__layer *layer)
+{
+    ASSERT_OK(bough__layer_lock_writer(layer));
+    ASSERT_OK(bough__layer_checkpoint(layer, NULL));
+    bough__layer_unlock_writer(layer);
+}
+
+static int64_t layer_bytes(void)
+{
+    struct stat st = {0};
+    ck_assert_int_eq(stat(harness_path("s.bough/layers/1.layer"), &st), 0);
+    return st.st_size;
+}
+
+/* Checkpoints alone make no file longer: neither the lists of free extents, also long ones, nor the logs that they
+ * leave behind; also while a reader stays, and when each writer is a new process. */
+TEST(checkpoints_take_no_space)
+{
+    struct harness_random random = {12};
+    struct model model = {.block_size = 512, .pages = calloc(MAX_BLOCKS, 512)};
+    struct kept reader = {0};
+    struct bough__space *space = make_space();
+    struct bough__layer *layer = open_layer(space, 1, NULL);
+    int64_t size = 0;
+    /* Holes between pages that stay: the lists get long. */
+    for (uint64_t block = 0; block < MAX_BLOCKS; block++)
+        random_transaction(&random, layer, &model);
+    for (int i = 0; i < 2000; i++) {
+        small_transaction(&random, layer, &model, BOUGH__LAZY);
+        checkpoint(layer);
+        if (i == 100) {
+            reader.model = copy_model(&model);
+            ASSERT_OK(bough__snapshot_pin(&reader.snapshot, layer));
+        }
+        if (i == 200)
+            size = layer_bytes();
+        if (i % 500 == 450) {
+            check_newest(layer, &model);
+            check_snapshot(&reader.snapshot, &reader.model);
+        }
+    }
+    printf("%lld bytes after 200 checkpoints, %lld after 2000\n", (long long)size, (long long)layer_bytes());
+    ck_assert_int_le(layer_bytes(), size + size / 8);
+    drop_kept(&reader);
+    for (int i = 0; i < 300; i++) {
+        bough__layer_close(layer);
+        layer = open_layer(space, 1, NULL);
+        small_transaction(&random, layer, &model, BOUGH__LAZY);
+        checkpoint(layer);
+    }
+    check_newest(layer, &model);
+    printf("%lld bytes after 300 openings\n", (long long)layer_bytes());
+    ck_assert_int_le(layer_bytes(), size + size / 8);
+    bough__layer_close(layer);
+    free(model.pages);
+    bough__space_close(space);
+}
+
+/* After a checkpoint each frame is a page of the tree, free, in one of the two areas for lists, or the log's. */
+static void count_frames(struct bough__space *space, struct bough__layer *layer)
+{
+    const struct bough__layer_slot *slot = &layer->slot;
+    struct bough__frames list = {0};
+    struct live live = {.number = 1, .free = &list};
+    uint64_t free_count = 0, list_count = slot->list_areas[0].frame_count + slot->list_areas[1].frame_count;
+    uint64_t log_count = slot->log_offset < BOUGH__LAYER_FRAMES_OFFSET ? 0 : slot->log_size / layer->block_size;
+    ASSERT_OK(bough__frames_load(&list, layer->fd, "layer", slot, layer->block_size));
+    ASSERT_OK(bough__map_walk(space->nodes, &slot->tree, 0, check_live, &live));
+    for (size_t i = 0; i < list.count; i++)
+        free_count += list.extents[i].count;
+    ck_assert_msg(live.count + free_count + list_count + log_count == slot->frame_count,
+                  "%llu live, %llu free, %llu of lists, %llu of the log; %llu in all", (unsigned long long)live.count,
+                  (unsigned long long)free_count, (unsigned long long)list_count, (unsigned long long)log_count,
+                  (unsigned long long)slot->frame_count);
+    bough__frames_release(&list);
+}
+
+static void write_transaction(struct harness_random *random, struct bough__layer *layer, struct model *model,
+                              uint64_t writes)
+{
+    struct bough__snapshot base = {0};
+    struct bough__txn *txn = NULL;
+    uint64_t number = 0;
+    ASSERT_OK(bough__snapshot_pin(&base, layer));
+    ASSERT_OK(bough__txn_begin(&txn, &base));
+    ASSERT_OK(bough__txn_set_block_size(txn, model->block_size));
+    for (uint64_t i = 0; i < writes; i++) {
+        uint64_t block = harness_below(random, MAX_BLOCKS);
+        uint8_t *page = model->pages + block * model->block_size;
+        harness_fill(random, page, model->block_size);
+        ASSERT_OK(bough__txn_write(txn, block, page));
+        if (model->size_bytes < (block + 1) * model->block_size)
+            model->size_bytes = (block + 1) * model->block_size;
+    }
+    ASSERT_OK(bough__txn_commit(txn, harness_below(random, 2) ? BOUGH__DURABLE : BOUGH__LAZY, &number));
+    bough__txn_end(txn);
+    bough__snapshot_release(&base);
+}
+
+TEST(no_frame_is_lost)
+{
+    struct harness_random random = {14};
+    static const uint32_t sizes[] = {512, 1024, 4096};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct model model = {.block_size = sizes[i], .pages = calloc(MAX_BLOCKS, sizes[i])};
+        harness_remove_tree(harness_path("s.bough"));
+        struct bough__space *space = make_space();
+        struct bough__layer *layer = open_layer(space, 1, NULL);
+        for (int round = 0; round < 60; round++) {
+            /* Now and then so many that the log needs further chunks. */
+            uint64_t count = 1 + harness_below(&random, round % 20 == 0 ? 900 : 12);
+            for (uint64_t k = 0; k < count; k++)
+                write_transaction(&random, layer, &model, 1 + harness_below(&random, k % 50 == 0 ? MAX_BLOCKS : 5));
+            checkpoint(layer);
+            count_frames(space, layer);
+        }
+        check_newest(layer, &model);
+        bough__layer_close(layer);
+        bough__space_close(space);
+        free(model.pages);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--write-one") == 0)
@@ -520,6 +644,8 @@ int main(int argc, char **argv)
     const struct harness_case cases[] = {CASE(model),           CASE(forks_are_independent), CASE(one_writer_at_a_time),
                                          CASE(two_processes),   CASE(damaged_log_end),       CASE(log_is_bounded),
                                          CASE(frames_are_used_again),
-                                         CASE(a_long_life_stays_small)};
+                                         CASE(a_long_life_stays_small),
+                                         CASE(checkpoints_take_no_space),
+                                         CASE(no_frame_is_lost)};
     return harness_run("layer", cases, COUNT_OF(cases));
 }
