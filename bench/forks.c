@@ -57,31 +57,38 @@ void bench_forks(const struct bench *bench)
 void bench_fork_command(const struct bench *bench)
 {
     static const char work[] = "fork, as a command";
-    char *path = bench_path(bench, "command.bough"), sizes[2][32];
-    const char *files[2];
+    char *paths[3], sizes[3][32], labels[3][64], queries[3][64], name[160];
+    const char *files[3];
     if (!bench_has_program("sqlite3")) {
         bench_note("no sqlite3 shell: the fork as a command has nothing to stand beside");
         return;
     }
-    for (int i = 0; i < 2; i++) {
-        files[i] = bench_shop_file(bench, bench->sizes_bytes[i * 2]);
-        size_text(sizes[i], bench->sizes_bytes[i * 2]);
+    for (int i = 0; i < 3; i++) {
+        files[i] = bench_shop_file(bench, bench->sizes_bytes[i]);
+        paths[i] = bench_path(bench, "command%d.bough", i);
+        bough_store_close(bench_store_init(paths[i], files[i]));
+        size_text(sizes[i], bench->sizes_bytes[i]);
+        snprintf(labels[i], sizeof(labels[i]), "bough branch, %s", sizes[i]);
+        snprintf(queries[i], sizeof(queries[i]), "select 1, %s", sizes[i]);
     }
-    bough_store_close(bench_store_init(path, files[1]));
     for (unsigned turn = 0; turn < (bench->forks + 3) / 4; turn++) {
         char branch[32];
         snprintf(branch, sizeof(branch), "c%u", turn);
-        const char *const fork[] = {bench->bough, "-s", path, "branch", branch, "main", NULL};
-        const char *const query[] = {"sqlite3", files[1], "select 1", NULL};
+        for (int i = 0; i < 3; i++) {
+            const char *const fork[] = {bench->bough, "-s", paths[i], "branch", branch, "main", NULL};
+            const char *const query[] = {"sqlite3", files[i], "select 1", NULL};
+            bench_sample(work, labels[i], BENCH_SECONDS, bench_run_timed(fork));
+            bench_sample(work, queries[i], BENCH_SECONDS, bench_run_timed(query));
+        }
         const char *const version[] = {bench->bough, "--version", NULL};
-        bench_sample(work, "bough branch", BENCH_SECONDS, bench_run_timed(fork));
-        bench_sample(work, "sqlite3 select 1", BENCH_SECONDS, bench_run_timed(query));
         bench_sample(work, "bough --version", BENCH_SECONDS, bench_run_timed(version));
     }
-    bench_target_ratio("`bough branch` / `sqlite3 FILE 'select 1'`", work, "bough branch", work, "sqlite3 select 1", 2,
-                       0, "speed table");
-    bench_remove_tree(path);
-    free(path);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof(name), "`bough branch` / `sqlite3 FILE 'select 1'`, %s", sizes[i]);
+        bench_target_ratio(name, work, labels[i], work, queries[i], 2, 0, "speed table");
+        bench_remove_tree(paths[i]);
+        free(paths[i]);
+    }
 }
 
 /* Brings a store to that many branches, a thousand in a call. */
