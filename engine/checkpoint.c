@@ -274,6 +274,8 @@ static int store_free(struct bough__frames *out, struct bough__layer *layer, str
     if (rc == BOUGH_OK)
         rc = add_all(&list, &sweep.freed);
     if (rc == BOUGH_OK)
+        rc = bough__recycler_unborn(&list, &layer->recycler);
+    if (rc == BOUGH_OK)
         rc = bough__frames_store(&list, layer->fd, layer->path, slot, layer->block_size);
     bough__frames_release(&sweep.freed);
     free(sweep.live);

@@ -2,6 +2,7 @@
 #include "pages.h"
 
 #include "error.h"
+#include "log.h"
 #include "os.h"
 
 #include <stdlib.h>
@@ -32,8 +33,8 @@ void bough__page_table_put(struct bough__page_table *pages, uint64_t block, uint
     pages->slots[i] = (struct bough__page_slot){block, frame, sum, hashed, true};
 }
 
-/* Copies the blocks below first into a new table. */
-static int rebuild(struct bough__page_table *pages, size_t capacity, uint64_t first)
+/* Copies the blocks below first into a new table; frames of others join *dropped. */
+static int rebuild(struct bough__page_table *pages, size_t capacity, uint64_t first, struct bough__frames *dropped)
 {
     struct bough__page_table next = {.slots = bough__alloc(capacity * sizeof *next.slots), .capacity = capacity};
     if (next.slots == NULL)
@@ -42,6 +43,8 @@ static int rebuild(struct bough__page_table *pages, size_t capacity, uint64_t fi
         const struct bough__page_slot *slot = &pages->slots[i];
         if (slot->is_used && slot->block < first)
             bough__page_table_put(&next, slot->block, slot->frame, slot->sum, slot->hashed);
+        else if (slot->is_used && slot->frame != BOUGH__NO_FRAME)
+            (void)bough__frames_add(dropped, slot->frame, 1);
     }
     free(pages->slots);
     *pages = next;
@@ -52,12 +55,12 @@ int bough__page_table_reserve(struct bough__page_table *pages)
 {
     if ((pages->count + 1) * 4 <= pages->capacity * 3)
         return BOUGH_OK;
-    return rebuild(pages, pages->capacity != 0 ? pages->capacity * 2 : 64, UINT64_MAX);
+    return rebuild(pages, pages->capacity != 0 ? pages->capacity * 2 : 64, UINT64_MAX, NULL);
 }
 
-int bough__page_table_cut(struct bough__page_table *pages, uint64_t first)
+int bough__page_table_cut(struct bough__page_table *pages, uint64_t first, struct bough__frames *dropped)
 {
-    return pages->count == 0 ? BOUGH_OK : rebuild(pages, pages->capacity, first);
+    return pages->count == 0 ? BOUGH_OK : rebuild(pages, pages->capacity, first, dropped);
 }
 
 void bough__page_table_release(struct bough__page_table *pages)

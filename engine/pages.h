@@ -2,6 +2,8 @@
 #ifndef BOUGH_ENGINE_PAGES_H
 #define BOUGH_ENGINE_PAGES_H
 
+#include "frames.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +27,8 @@ int bough__page_table_reserve(struct bough__page_table *pages);
 /* Adds or replaces; room was reserved. */
 void bough__page_table_put(struct bough__page_table *pages, uint64_t block, uint64_t frame, uint64_t sum,
                            uint32_t hashed);
-/* Forgets every block at or beyond first. */
-int bough__page_table_cut(struct bough__page_table *pages, uint64_t first);
+/* Forgets every block at or beyond first. Their frames join *dropped, as far as there is memory. */
+int bough__page_table_cut(struct bough__page_table *pages, uint64_t first, struct bough__frames *dropped);
 void bough__page_table_release(struct bough__page_table *pages);
 
 #endif

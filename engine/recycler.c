@@ -111,6 +111,25 @@ void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame)
         bough__frames_release(&recycler->extents); /* rather lose them until the next checkpoint than use one twice */
 }
 
+static int add_unborn(struct bough__frames *to, const struct bough__dead_frames *list, size_t first)
+{
+    int rc = BOUGH_OK;
+    for (size_t i = first; rc == BOUGH_OK && i < list->count; i++)
+        if (list->items[i].birth == BOUGH__UNBORN)
+            rc = bough__frames_add(to, list->items[i].frame, 1);
+    return rc;
+}
+
+int bough__recycler_unborn(struct bough__frames *to, const struct bough__recycler *recycler)
+{
+    int rc = add_unborn(to, &recycler->dead, recycler->dead.first);
+    if (rc == BOUGH_OK)
+        rc = add_unborn(to, &recycler->parked, recycler->parked.first);
+    if (rc == BOUGH_OK)
+        rc = add_unborn(to, &recycler->ready, recycler->ready.first + recycler->taken);
+    return rc;
+}
+
 static size_t append_frames(uint64_t *out, size_t count, const struct bough__dead_frames *list)
 {
     for (size_t i = list->first; i < list->count; i++)

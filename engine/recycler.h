@@ -11,7 +11,7 @@
  * (so that a reader who stays for an hour keeps back what it sees and nothing more); and of the free extents beside the
  * header, of which is only known that they were dead at the header's transaction. A frame that another process takes
  * again stands in that one's record, and is struck out here when the record is read. Frames handed out to a
- * transaction that does not commit are free again.
+ * transaction that does not commit are free again, and those that it dropped itself are free when it is durable.
  *
  * Threads: the caller holds the layer's mutex or is its writer; see layer_state.h.
  */
@@ -24,6 +24,8 @@
 struct bough__dead_frame {
     uint64_t frame, birth, death;
 };
+/* Birth of a frame that its transaction dropped before it was committed: no state ever had it. */
+#define BOUGH__UNBORN UINT64_MAX
 
 /* A list with its used entries in front. */
 struct bough__dead_frames {
@@ -52,6 +54,8 @@ void bough__recycler_died(struct bough__recycler *recycler, uint64_t frame, uint
 void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame);
 /* Extents that a checkpoint found dead at txn, beside those known here: `all` is joined; what is known is left out. */
 int bough__recycler_add(struct bough__recycler *recycler, const struct bough__frames *all, uint64_t txn);
+/* Adds the frames that no record tells of, for a checkpoint's list: those that were never born. */
+int bough__recycler_unborn(struct bough__frames *to, const struct bough__recycler *recycler);
 /* Hands out a free frame that is ready; false: none. */
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame);
 /* Looks at the pins and makes some frames ready, where there are any. */

@@ -48,6 +48,7 @@ struct bough__txn {
     uint64_t size_bytes;
     uint64_t keep_blocks; /* fewest on the way; BOUGH__KEEP_ALL: never fewer than the base has */
     uint64_t first_frame, next_frame; /* at the end of the file */
+    struct bough__frames dropped; /* of pages that became zeros, or were cut off; the first to be taken again */
     bool is_dirty;
     int broken; /* what kept the base from following a commit; nothing is written then */
     bool has_file;
@@ -79,6 +80,7 @@ static void reset(struct bough__txn *txn)
     struct bough__published state = {0};
     bough__shm_read(&state, &txn->layer->shm);
     bough__page_table_release(&txn->pages);
+    bough__frames_release(&txn->dropped);
     bough__hasher_end(txn->hasher);
     txn->hasher = NULL;
     txn->is_large = false;
@@ -418,7 +420,7 @@ static int append_page(struct bough__txn *txn, uint64_t *out_frame, uint32_t *ou
 {
     int rc = BOUGH_OK;
     uint64_t frame = txn->next_frame;
-    bool is_recycled = bough__layer_take_frame(txn->layer, &frame);
+    bool is_recycled = bough__frames_take(&txn->dropped, &frame) || bough__layer_take_frame(txn->layer, &frame);
     if (txn->buffer_count != 0 &&
         (txn->buffer_count == txn->buffer_capacity || frame != txn->buffer_first + txn->buffer_count))
         rc = write_out(txn);
@@ -448,6 +450,13 @@ static int overwrite_page(struct bough__txn *txn, uint64_t frame, uint32_t *hash
     *hashed = 0; /* the hasher has, or had, what stood there before */
     return bough__os_write(txn->layer->fd, page, txn->block_size, bough__frame_offset(frame, txn->block_size),
                            txn->layer->path);
+}
+
+/* Without memory it is lost until gc finds it. */
+static void drop_frame(struct bough__txn *txn, uint64_t frame)
+{
+    if (frame != BOUGH__NO_FRAME)
+        (void)bough__frames_add(&txn->dropped, frame, 1);
 }
 
 /* Who keeps the writer lock over several transactions (locking_mode=EXCLUSIVE) heals before the next one begins. */
@@ -485,6 +494,7 @@ int bough__txn_write(struct bough__txn *txn, uint64_t block, const void *page)
     uint64_t frame = slot != NULL ? slot->frame : BOUGH__NO_FRAME, sum = 0;
     uint32_t hashed = slot != NULL ? slot->hashed : 0;
     if (bough__is_zero(page, txn->block_size)) {
+        drop_frame(txn, frame);
         frame = BOUGH__NO_FRAME;
         hashed = 0;
     } else {
@@ -533,7 +543,7 @@ int bough__txn_resize(struct bough__txn *txn, uint64_t size_bytes)
         uint64_t keep = bough__block_count(size_bytes, txn->block_size);
         rc = clear_tail(txn, size_bytes);
         if (rc == BOUGH_OK)
-            rc = bough__page_table_cut(&txn->pages, keep);
+            rc = bough__page_table_cut(&txn->pages, keep, &txn->dropped);
         if (rc == BOUGH_OK && keep < txn->keep_blocks &&
             keep < bough__block_count(txn->base.size_bytes, txn->base.block_size))
             txn->keep_blocks = keep;
@@ -706,6 +716,14 @@ static bool wants_checkpoint(const struct bough__layer *layer, uint32_t block_si
            (uint64_t)layer->overlay->block_count * block_size > BOUGH__UNHASHED_LIMIT;
 }
 
+/* What the committed transaction dropped and did not need again. */
+static void give_back(struct bough__txn *txn)
+{
+    uint64_t frame = 0;
+    while (bough__frames_take(&txn->dropped, &frame))
+        bough__recycler_died(&txn->layer->recycler, frame, BOUGH__UNBORN, txn->base.txn + 1);
+}
+
 /* The file is there and has every page. */
 static int make_ready(struct bough__txn *txn)
 {
@@ -723,8 +741,10 @@ void bough__txn_conclude(struct bough__txn *txn, int rc)
     bough__error_save(&error);
     if (rc == BOUGH_OK && wants_checkpoint(txn->layer, txn->block_size))
         (void)bough__layer_checkpoint(txn->layer, NULL); /* the transaction is in; the next commit tries again */
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
+        give_back(txn);
         bough__recycler_settle(&txn->layer->recycler, true);
+    }
     /* The writer lock keeps the layer from going away, and the overlay has the state already: only memory can fail. */
     txn->broken = keep_base(txn);
     drop(txn);

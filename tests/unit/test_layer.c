@@ -627,6 +627,8 @@ TEST(no_frame_is_lost)
             uint64_t count = 1 + harness_below(&random, round % 20 == 0 ? 900 : 12);
             for (uint64_t k = 0; k < count; k++)
                 write_transaction(&random, layer, &model, 1 + harness_below(&random, k % 50 == 0 ? MAX_BLOCKS : 5));
+            /* Pages that become zeros, or are cut off, in the transaction that wrote them. */
+            random_transaction(&random, layer, &model);
             checkpoint(layer);
             count_frames(space, layer);
         }
