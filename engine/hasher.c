@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define RING_SIZE 4
 
@@ -26,7 +25,6 @@ struct piece {
 struct bough__hasher {
     uint32_t page_bytes;
     struct piece pieces[RING_SIZE];
-    pid_t process; /* a child made by fork() has no such thread */
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -155,7 +153,6 @@ struct bough__hasher *bough__hasher_begin(size_t buffer_bytes, uint32_t page_byt
     if (hasher == NULL)
         return NULL;
     hasher->page_bytes = page_bytes;
-    hasher->process = getpid();
     pthread_mutex_init(&hasher->mutex, NULL);
     pthread_cond_init(&hasher->changed, NULL);
     for (size_t i = 0; is_ready && i < RING_SIZE; i++) {
@@ -173,8 +170,6 @@ void bough__hasher_end(struct bough__hasher *hasher)
 {
     if (hasher == NULL)
         return;
-    if (hasher->process != getpid())
-        return; /* its mutex may be locked for ever */
     pthread_mutex_lock(&hasher->mutex);
     hasher->must_stop = true;
     pthread_cond_signal(&hasher->changed);

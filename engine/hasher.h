@@ -3,7 +3,7 @@
  * A transaction that will be committed by a checkpoint needs the digest of every page that it wrote. Hashing them at
  * the commit would cost as long as writing them. The transaction hands its full buffers over instead, gets empty ones
  * for them, and finds the digests at the end. Nothing else happens in the thread: every system call on a file stays
- * with the writer.
+ * with the writer. A child made by fork() has no such thread and never gets here: what it inherited is refused before.
  */
 #ifndef BOUGH_ENGINE_HASHER_H
 #define BOUGH_ENGINE_HASHER_H
