@@ -223,6 +223,42 @@ static int open_lock(struct bough__catalog *catalog)
     return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
 }
 
+/* Before anyone writes transactions to a branch that only its rows know, or into a store whose name may vanish. */
+static int settle(struct bough__catalog *catalog)
+{
+    if (catalog->is_read_only || !catalog->unsettled)
+        return BOUGH_OK;
+    int rc = bough__os_lock(catalog->lock_fd, 0, BOUGH__EXCLUSIVE, catalog->lock_path);
+    if (rc == BOUGH_BUSY)
+        return BOUGH_OK; /* who left it so lives; what it writes is seen once it is durable */
+    if (rc == BOUGH_OK)
+        rc = bough__wal_check(catalog);
+    if (rc == BOUGH_OK)
+        rc = bough__wal_settle(catalog);
+    if (bough__os_lock(catalog->lock_fd, 0, BOUGH__UNLOCK, catalog->lock_path) != BOUGH_OK)
+        bough__os_close(&catalog->lock_fd);
+    return rc;
+}
+
+int bough__catalog_mark_new(const char *directory, bool is_new)
+{
+    struct bough__catalog *catalog = NULL;
+    uint8_t unsettled = 0;
+    size_t len = 0;
+    int rc = allocate(&catalog, directory, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_open(&catalog->lock_fd, catalog->lock_path, O_RDWR | O_NOFOLLOW, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_lock(catalog->lock_fd, 0, BOUGH__EXCLUSIVE, catalog->lock_path);
+    if (rc == BOUGH_OK)
+        rc = bough__os_read_some(&len, catalog->lock_fd, &unsettled, 1, 0, catalog->lock_path);
+    unsettled = (uint8_t)(is_new ? unsettled | BOUGH__WAL_UNNAMED : unsettled & ~BOUGH__WAL_UNNAMED);
+    if (rc == BOUGH_OK)
+        rc = bough__wal_mark(catalog, unsettled);
+    bough__catalog_close(catalog); /* and the lock goes */
+    return rc;
+}
+
 int bough__catalog_open(struct bough__catalog **out, const char *directory, uint32_t timeout_ms)
 {
     struct bough__catalog *catalog = NULL;
@@ -240,8 +276,8 @@ int bough__catalog_open(struct bough__catalog **out, const char *directory, uint
         rc = bough__wal_check(catalog);
     if (rc == BOUGH_OK && !catalog->is_read_only)
         rc = bough__sql_run_text(catalog, "PRAGMA catalog.synchronous=FULL; PRAGMA catalog.journal_size_limit=1048576");
-    if (rc == BOUGH_OK && !catalog->is_read_only)
-        rc = bough__wal_settle_killed_writer(catalog);
+    if (rc == BOUGH_OK)
+        rc = settle(catalog);
     if (rc == BOUGH_OK)
         *out = catalog;
     else

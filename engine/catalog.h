@@ -65,6 +65,9 @@ int bough__catalog_create(const char *directory, mode_t mode);
 /* BOUGH_CORRUPT: missing, foreign, damaged or newer. Without write permission writes give BOUGH_IO. */
 int bough__catalog_open(struct bough__catalog **out, const char *directory, uint32_t timeout_ms);
 void bough__catalog_close(struct bough__catalog *catalog);
+/* is_new: from now on, until it is taken back, the store's directory may have a name that is not durable, and whoever
+ * opens the catalog makes it so first. BOUGH_BUSY: somebody is at it. */
+int bough__catalog_mark_new(const char *directory, bool is_new);
 
 /* One write transaction: takes the queue's lock, BEGIN IMMEDIATE. BOUGH_BUSY after the timeout. */
 int bough__catalog_begin(struct bough__catalog *catalog);

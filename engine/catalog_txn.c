@@ -59,6 +59,8 @@ int bough__catalog_begin(struct bough__catalog *catalog)
         return rc;
     }
     rc = bough__wal_check(catalog); /* nothing is written onto a state that has lost some */
+    if (rc == BOUGH_OK)
+        rc = bough__wal_settle(catalog);
     if (rc != BOUGH_OK)
         bough__catalog_rollback(catalog);
     return rc;
@@ -68,7 +70,7 @@ int bough__catalog_commit(struct bough__catalog *catalog)
 {
     int rc = bough__wal_count_commit(catalog);
     if (rc == BOUGH_OK)
-        rc = bough__wal_mark_commit(catalog, 1);
+        rc = bough__wal_mark(catalog, BOUGH__WAL_UNDER_WAY);
     if (rc == BOUGH_OK)
         rc = bough__sql_run(catalog, BOUGH__SQL_COMMIT);
     if (rc != BOUGH_OK) {

@@ -23,7 +23,7 @@
 #define WAL_RETRY_FRAMES 64
 
 #define COUNT_KEY "transactions"
-/* catalog.lock: a commit is on its way (1 byte), zeros, transactions that were acknowledged (8), their XXH3 (8) */
+/* catalog.lock: what is not durable (1 byte), zeros, transactions that were acknowledged (8), their XXH3 (8) */
 #define LOCK_BYTES 24
 
 int bough__wal_note_size(void *context, sqlite3 *db, const char *schema, int frames)
@@ -35,13 +35,6 @@ int bough__wal_note_size(void *context, sqlite3 *db, const char *schema, int fra
     return SQLITE_OK;
 }
 
-/* A byte of the lock's file says that a commit is on its way to the disk. A writer that is killed in there leaves it
- * set: what it wrote may be in the page cache alone, and SQLite's recovery takes it as it is. */
-int bough__wal_mark_commit(struct bough__catalog *catalog, uint8_t is_under_way)
-{
-    return bough__os_write(catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
-}
-
 int bough__wal_note_commit(struct bough__catalog *catalog)
 {
     uint8_t bytes[LOCK_BYTES] = {0};
@@ -50,17 +43,18 @@ int bough__wal_note_commit(struct bough__catalog *catalog)
     return bough__os_write(catalog->lock_fd, bytes, sizeof bytes, 0, catalog->lock_path);
 }
 
-/* 0: nobody can say. Bytes that fail their sum are not damage: all that is lost is a proof. */
-static int read_acknowledged(uint64_t *out, const struct bough__catalog *catalog)
+/* Bytes that fail their sum are not damage: all that is lost is a proof. */
+static int read_lock_file(uint64_t *out_acknowledged, struct bough__catalog *catalog)
 {
     uint8_t bytes[LOCK_BYTES] = {0};
     size_t len = 0;
-    *out = 0;
-    if (catalog->lock_fd < 0)
-        return BOUGH_OK;
-    int rc = bough__os_read_some(&len, catalog->lock_fd, bytes, sizeof bytes, 0, catalog->lock_path);
+    int rc = BOUGH_OK;
+    *out_acknowledged = 0;
+    if (catalog->lock_fd >= 0)
+        rc = bough__os_read_some(&len, catalog->lock_fd, bytes, sizeof bytes, 0, catalog->lock_path);
+    catalog->unsettled = bytes[0];
     if (rc == BOUGH_OK && len == sizeof bytes && bough__get64(bytes + 16) == bough__xxh(bytes + 8, 8, 0))
-        *out = bough__get64(bytes + 8);
+        *out_acknowledged = bough__get64(bytes + 8);
     return rc;
 }
 
@@ -68,7 +62,7 @@ int bough__wal_check(struct bough__catalog *catalog)
 {
     uint64_t acknowledged = 0;
     char *text = NULL;
-    int rc = read_acknowledged(&acknowledged, catalog); /* before the row: writers go on meanwhile */
+    int rc = read_lock_file(&acknowledged, catalog); /* before the row: writers go on meanwhile */
     if (rc == BOUGH_OK)
         rc = bough__catalog_setting_get(&text, catalog, COUNT_KEY);
     if (rc != BOUGH_OK)
@@ -104,26 +98,36 @@ static int sync_wal(struct bough__catalog *catalog)
     return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
 }
 
-/* Makes durable what a killed writer left, before anyone writes transactions to a branch that only its rows know. */
-int bough__wal_settle_killed_writer(struct bough__catalog *catalog)
+static int sync_parent(const struct bough__catalog *catalog)
 {
-    uint8_t is_under_way = 0;
-    size_t len = 0;
-    if (catalog->lock_fd < 0)
-        return BOUGH_OK;
-    int rc = bough__os_read_some(&len, catalog->lock_fd, &is_under_way, 1, 0, catalog->lock_path);
-    if (rc != BOUGH_OK || len == 0 || !is_under_way)
-        return rc;
-    rc = bough__os_lock(catalog->lock_fd, 0, BOUGH__EXCLUSIVE, catalog->lock_path);
-    if (rc == BOUGH_BUSY)
-        return BOUGH_OK; /* it lives; what it writes is seen once it is durable */
-    if (rc == BOUGH_OK)
-        rc = sync_wal(catalog);
-    if (rc == BOUGH_OK)
-        rc = bough__wal_mark_commit(catalog, 0);
-    if (bough__os_lock(catalog->lock_fd, 0, BOUGH__UNLOCK, catalog->lock_path) != BOUGH_OK)
-        bough__os_close(&catalog->lock_fd);
+    char *path = bough__strdup(catalog->path);
+    if (!path)
+        return BOUGH_NOMEM;
+    *strrchr(path, '/') = 0; /* now it is the store's */
+    char *slash = strrchr(path, '/');
+    if (slash)
+        slash[slash == path] = 0;
+    int rc = bough__os_sync_directory(slash ? path : ".");
+    free(path);
     return rc;
+}
+
+int bough__wal_mark(struct bough__catalog *catalog, uint8_t unsettled)
+{
+    int rc = bough__os_write(catalog->lock_fd, &unsettled, 1, 0, catalog->lock_path);
+    if (rc == BOUGH_OK)
+        catalog->unsettled = unsettled;
+    return rc;
+}
+
+int bough__wal_settle(struct bough__catalog *catalog)
+{
+    int rc = BOUGH_OK;
+    if (catalog->unsettled & BOUGH__WAL_UNNAMED)
+        rc = sync_parent(catalog);
+    if (rc == BOUGH_OK && (catalog->unsettled & BOUGH__WAL_UNDER_WAY))
+        rc = sync_wal(catalog);
+    return rc == BOUGH_OK && catalog->unsettled ? bough__wal_mark(catalog, 0) : rc;
 }
 
 void bough__wal_checkpoint(struct bough__catalog *catalog)

@@ -3,7 +3,8 @@
  * The store grows in a directory of another name beside its place, .NAME.tmp-PID-RANDOM, which no search for *.bough
  * finds; everything in it is made durable, then one rename puts it in place. Its maker holds a flock on the directory
  * as long as it works. A directory of that name whose flock is free was left by a maker that was killed, and the next
- * init of the same store removes it.
+ * init of the same store removes it. A maker that is killed after the rename leaves it to the store's first opener to
+ * make the name durable (bough__catalog_mark_new).
  */
 #include "error.h"
 #include "fill.h"
@@ -250,6 +251,8 @@ static int build(bough_transfer *out, const struct nursery *nursery, struct boug
     bough__fill_end(&fill, rc == BOUGH_OK);
     bough__catalog_close(fill.catalog);
     bough__space_close(fill.space);
+    if (rc == BOUGH_OK)
+        rc = bough__catalog_mark_new(nursery->path, true);
     return rc == BOUGH_OK ? sync_directories(nursery) : rc;
 }
 
@@ -264,6 +267,8 @@ static int put_in_place(struct nursery *nursery)
     int rc = bough__os_sync_directory(nursery->parent);
     if (rc != BOUGH_OK && bough__os.rename(nursery->store, nursery->path) == 0)
         return rc; /* back in the nursery, which goes */
+    if (rc == BOUGH_OK)
+        (void)bough__catalog_mark_new(nursery->store, false); /* else an opener does it again */
     free(nursery->path);
     nursery->path = NULL;
     return rc;
