@@ -2,7 +2,9 @@
  *
  * The bytes go into a file without a name (or, where the file system knows none, a hidden one beside the target), are
  * synced, and get the target's name in one step: link(2) where nothing may be there, else rename(2). A target that
- * exists is thus the old file or the new one, whatever happens.
+ * exists is thus the old file or the new one, whatever happens. If the directory then cannot be synced the name goes
+ * back to what it was; for this the old file keeps a second name until then. A process that is killed in between
+ * leaves a hidden name, which the next export to that target removes (sweep).
  *
  * Replacing a database. A -journal or -wal that stays beside the new file would be replayed onto it, so the old
  * database is first brought to rest: SQLite opens it in exclusive locking mode (which rolls back a hot journal, and in
@@ -22,12 +24,14 @@
 #include "overwrite.h"
 #include "sqlite_api.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define LINKS_MAX 40
@@ -120,15 +124,42 @@ static int open_new(struct target *target, mode_t mode)
     /* A file without a name is gone when its maker is killed. Where it cannot be had, a hidden one, and what is really
      * wrong (permission, a full disk) comes up again. */
     int rc = bough__os_open(&target->fd, target->directory, O_TMPFILE | O_RDWR, mode);
+    if (rc != BOUGH_OK) {
+        char *name = temporary_name(target);
+        rc = name ? bough__os_open(&target->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode) : BOUGH_NOMEM;
+        if (rc == BOUGH_OK)
+            target->temporary = name;
+        else
+            free(name);
+    }
     if (rc == BOUGH_OK)
-        return rc;
-    char *name = temporary_name(target);
-    rc = name ? bough__os_open(&target->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode) : BOUGH_NOMEM;
-    if (rc == BOUGH_OK)
-        target->temporary = name;
-    else
-        free(name);
+        (void)flock(target->fd, LOCK_EX | LOCK_NB); /* its maker lives, see sweep */
     return rc;
+}
+
+/* Removes the hidden names that killed exports to this target left. An old file's second name has no lock of its maker;
+ * so this is called where no other export can be replacing the target: under the old database's lock, or where there is
+ * no old file. */
+static void sweep(const struct target *target)
+{
+    char *prefix = bough__format(".%s.tmp-", strrchr(target->path, '/') + 1);
+    DIR *directory = prefix ? opendir(target->directory) : NULL;
+    struct dirent *entry = NULL;
+    while (directory && (entry = readdir(directory))) {
+        int fd = -1;
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+            continue;
+        char *path = bough__format("%s/%s", target->directory, entry->d_name);
+        if (path && !(target->temporary && strcmp(path, target->temporary) == 0) &&
+            bough__os_open(&fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) == BOUGH_OK &&
+            flock(fd, LOCK_EX | LOCK_NB) == 0)
+            bough__os.unlink(path);
+        bough__close_or_park(&fd);
+        free(path);
+    }
+    if (directory)
+        closedir(directory);
+    free(prefix);
 }
 
 static int write_new(void *context, uint64_t offset, const void *bytes, size_t len_bytes)
@@ -285,13 +316,28 @@ static void remove_temporary(struct target *target)
     target->temporary = NULL;
 }
 
+/* The old file keeps a second name until the new one is safe. Where the file system gives it none, a sync of the
+ * directory that fails cannot be taken back. */
 static int rename_new(struct target *target)
 {
-    if (bough__os.rename(target->temporary, target->path) != 0)
-        return bough__fail_errno("replace", target->path);
-    free(target->temporary);
-    target->temporary = NULL;
-    return BOUGH_OK;
+    int rc = BOUGH_OK;
+    char *old = temporary_name(target);
+    if (!old)
+        return BOUGH_NOMEM;
+    bool is_kept = bough__os.link(target->path, old) == 0;
+    if (bough__os.rename(target->temporary, target->path) == 0) {
+        free(target->temporary);
+        target->temporary = NULL;
+        rc = bough__os_sync_directory(target->directory);
+        if (rc != BOUGH_OK && is_kept)
+            is_kept = bough__os.rename(old, target->path) != 0;
+    } else {
+        rc = bough__fail_errno("replace", target->path);
+    }
+    if (is_kept)
+        bough__os.unlink(old);
+    free(old);
+    return rc;
 }
 
 /* Opening the database rolls back what an overwriting that failed half-way has left. */
@@ -316,6 +362,8 @@ static int replace_database(struct target *target, uint64_t size_bytes, uint32_t
         rc = bring_to_rest(&db, target, timeout_ms);
     for (size_t i = 0; rc == BOUGH_OK && i < sizeof beside / sizeof *beside; i++)
         rc = remove_beside(target->path, beside[i]);
+    if (rc == BOUGH_OK && db)
+        sweep(target);
     if (rc == BOUGH_OK)
         rc = name_new(target);
     bool in_place = rc == BOUGH_OK && is_shared && db != NULL;
@@ -355,10 +403,16 @@ static int place_new(struct target *target, bool force)
     int rc = clear_beside(target, "-wal", force);
     if (rc == BOUGH_OK)
         rc = clear_beside(target, "-journal", force);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
+        sweep(target);
         rc = link_new(target, target->path);
-    if (rc == BOUGH_OK)
+    }
+    if (rc == BOUGH_OK) {
         remove_temporary(target);
+        rc = bough__os_sync_directory(target->directory);
+        if (rc != BOUGH_OK)
+            bough__os.unlink(target->path);
+    }
     return rc;
 }
 
@@ -392,8 +446,6 @@ int bough_export(bough_transfer *out, bough_store *store, const char *ref, const
     if (rc == BOUGH_OK)
         rc = target.exists ? replace_database(&target, out->size_bytes, used.timeout_ms)
                            : place_new(&target, used.force);
-    if (rc == BOUGH_OK)
-        rc = bough__os_sync_directory(target.directory);
     if (rc == BOUGH_OK) {
         out->path = target.path;
         target.path = NULL;

@@ -2,8 +2,9 @@
  *
  * The lock is SQLite's; the pages go into the file past its pager, because the pager would change the header. So that a
  * crash leaves one state or the other, the journal is written here, in SQLite's format (replay.c has it), and in
- * SQLite's order: records and header, sync; database, sync; journal removed, which is the commit. Pages that are equal
- * in both states are neither journalled nor written.
+ * SQLite's order: records and header, sync; database, sync; journal's header zeroed, sync, which is the commit. (To
+ * remove the journal would be one, too, but a sync of the directory that fails could not be taken back.) Pages that are
+ * equal in both states are neither journalled nor written.
  *
  * Connections in other processes keep pages while bytes 24 to 39 of the file stay the same, and their idea of the
  * schema while bytes 40 to 43 do. Both are counters; two histories can reach the same number. Where that would deceive
@@ -35,6 +36,7 @@ struct overwrite {
     uint32_t page_size;
     uint32_t nonce, record_count;
     uint8_t *old_page, *new_page, *record;
+    uint8_t header[SECTOR_BYTES]; /* of the journal */
 };
 
 static void put_big(uint8_t *p, uint32_t value)
@@ -167,24 +169,45 @@ static int make_journal(struct overwrite *overwrite)
     return rc;
 }
 
+static int write_header(const struct overwrite *overwrite, const uint8_t header[SECTOR_BYTES])
+{
+    int rc = bough__os_write(overwrite->journal_fd, header, SECTOR_BYTES, 0, overwrite->journal_path);
+    return rc == BOUGH_OK ? bough__os_sync(overwrite->journal_fd, overwrite->journal_path) : rc;
+}
+
 static int write_journal(struct overwrite *overwrite, const char *directory)
 {
-    uint8_t header[SECTOR_BYTES] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    static const uint8_t magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    uint8_t *header = overwrite->header;
     int rc = bough__os_random(&overwrite->nonce, sizeof overwrite->nonce);
     if (rc == BOUGH_OK)
         rc = make_journal(overwrite);
     if (rc == BOUGH_OK)
         rc = add_records(overwrite);
+    memcpy(header, magic, sizeof magic);
     put_big(header + 8, overwrite->record_count);
     put_big(header + 12, overwrite->nonce);
     put_big(header + 16, (uint32_t)(overwrite->old_size / overwrite->page_size));
     put_big(header + 20, SECTOR_BYTES);
     put_big(header + 24, overwrite->page_size);
     if (rc == BOUGH_OK)
-        rc = bough__os_write(overwrite->journal_fd, header, sizeof header, 0, overwrite->journal_path);
-    if (rc == BOUGH_OK)
-        rc = bough__os_sync(overwrite->journal_fd, overwrite->journal_path);
+        rc = write_header(overwrite, header);
     return rc == BOUGH_OK ? bough__os_sync_directory(directory) : rc;
+}
+
+/* The commit. Where it fails the journal is hot again. What is left of it afterwards means nothing to anybody. */
+static int end_journal(const struct overwrite *overwrite)
+{
+    static const uint8_t nothing[SECTOR_BYTES];
+    struct bough__error_state error;
+    int rc = write_header(overwrite, nothing);
+    bough__error_save(&error);
+    if (rc != BOUGH_OK)
+        (void)write_header(overwrite, overwrite->header);
+    else
+        bough__os.unlink(overwrite->journal_path);
+    bough__error_restore(&error);
+    return rc;
 }
 
 /* ---- the database ---- */
@@ -273,10 +296,8 @@ int bough__overwrite(sqlite3 *db, const char *path, const struct bough__replacem
     }
     if (rc == BOUGH_OK)
         rc = write_database(&overwrite);
-    if (rc == BOUGH_OK && bough__os.unlink(overwrite.journal_path) != 0)
-        rc = bough__fail_errno("remove", overwrite.journal_path);
     if (rc == BOUGH_OK)
-        rc = bough__os_sync_directory(folder);
+        rc = end_journal(&overwrite);
     release(&overwrite);
     free(directory);
     return rc;

@@ -6,17 +6,21 @@
 #include "digest.h"
 #include "store.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The template is made once; each try works on a copy at one path. */
 struct world {
-    char base[200], template[256], work[256], store_path[300], new_store[300], import_path[300], export_path[300];
+    char base[200], template[256], work[256], store_path[300], new_store[300], import_path[300], export_path[300],
+        replaced_path[300];
     bool keeps_closed; /* the operation opens the store itself */
     bough_store *store;
 };
@@ -93,6 +97,8 @@ static void make_template(void)
     MUST(bough_store_init(&transfer, path, NULL, NULL));
     bough_transfer_release(&transfer);
     MUST(run_sql(path, 0, "unix", "UPDATE t SET b = 'other' WHERE a % 9 = 0; DELETE FROM t WHERE a > 80;"));
+    snprintf(path, sizeof path, "%s/old.db", world.template);
+    MUST(run_sql(path, SQLITE_OPEN_CREATE, "unix", "CREATE TABLE old(a); PRAGMA schema_version = 77"));
     snprintf(world.store_path, sizeof world.store_path, "%s/shop.bough", world.template);
     MUST(bough_store_open(&store, world.store_path, NULL));
     MUST(bough_branch_create(&branches, store, names, 2, "main", NULL));
@@ -205,6 +211,7 @@ static char *describe(void *context)
     describe_store(out, world.store_path);
     describe_store(out, world.new_store);
     describe_file(out, world.export_path);
+    describe_file(out, world.replaced_path);
     fclose(out);
     return text;
 }
@@ -415,14 +422,41 @@ static int op_promote(void *context)
     return rc;
 }
 
-static int op_export(void *context)
+static int export_to(const char *path)
 {
     bough_transfer transfer = {0};
     bough_options options = BOUGH_OPTIONS_INIT;
-    (void)context;
     options.force = true;
-    int rc = bough_export(&transfer, world.store, "dev", world.export_path, &options);
+    int rc = bough_export(&transfer, world.store, "dev", path, &options);
     bough_transfer_release(&transfer);
+    return rc;
+}
+
+static int op_export(void *context)
+{
+    (void)context;
+    return export_to(world.export_path);
+}
+
+static int op_export_over(void *context)
+{
+    (void)context;
+    return export_to(world.replaced_path);
+}
+
+/* Somebody has the old file open, so that its bytes are replaced in place. */
+static int op_export_into(void *context)
+{
+    (void)context;
+    int fd = open(world.replaced_path, O_RDONLY);
+    pid_t peer = fork();
+    if (peer == 0)
+        pause();
+    close(fd);
+    REQUIRE(fd >= 0 && peer > 0, "no peer");
+    int rc = export_to(world.replaced_path);
+    kill(peer, SIGKILL);
+    waitpid(peer, NULL, 0);
     return rc;
 }
 
@@ -540,7 +574,9 @@ int main(void)
         {"reset of a dirty branch", op_reset, false, NULL},
         {"reset that discards", op_reset_discarding, false, NULL},
         {"promote", op_promote, false, NULL},
-        {"export", op_export, false, op_export}, /* the whole file, its directory's sync failed */
+        {"export", op_export, false, NULL},
+        {"export over a database", op_export_over, false, NULL},
+        {"export into an open database", op_export_into, false, NULL},
         {"diff", op_diff, false, NULL},
         {"usage", op_usage, false, NULL},
         {"init", op_init, true, NULL},
@@ -567,6 +603,7 @@ int main(void)
     snprintf(world.store_path, sizeof world.store_path, "%s/shop.bough", world.work);
     snprintf(world.new_store, sizeof world.new_store, "%s/new.bough", world.work);
     snprintf(world.import_path, sizeof world.import_path, "%s/shop.db", world.work);
+    snprintf(world.replaced_path, sizeof world.replaced_path, "%s/old.db", world.work);
     snprintf(world.export_path, sizeof world.export_path, "%s/out.db", world.work);
     const char *only = getenv("BOUGH_TEST_CASE");
     for (size_t i = 0; i < COUNT_OF(operations); i++) {

@@ -1,6 +1,7 @@
 /* test_files.c - SQLite files into stores and out again: bough_store_init, bough_import, bough_export on real files. */
 #include "bough.h"
 #include "harness.h"
+#include "os.h"
 #include "peer.h"
 
 #include <dirent.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -648,6 +650,55 @@ static void kill_many(bool idle_opener)
         peer_stop(&peer);
 }
 
+static int die(const char *from, const char *to)
+{
+    (void)from;
+    (void)to;
+    return kill(getpid(), SIGKILL);
+}
+
+static int die_at_once(const char *name)
+{
+    return die(name, name);
+}
+
+/* Killed when the new file has its hidden name, and when the old one has: both go with the next export. */
+TEST(killed_while_names_change)
+{
+    static const char *const left[] = {"shop.db", "shop.bough", "there.db", ".other.db.tmp-1-2", ".there.db.tmp-3-4"};
+    const char *file = make_db("shop.db", "", 1), *there = make_db("there.db", "", 2), *kept = make_db("kept", "", 2);
+    bough_store *store = init_and_open(file);
+    harness_write_file(harness_path(".other.db.tmp-1-2"), "x", 1);
+    harness_write_file(harness_path(".there.db.tmp-3-4"), "x", 1);
+    int fd = open(harness_path(".there.db.tmp-3-4"), O_RDWR | O_CLOEXEC); /* its maker lives */
+    ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+    for (int i = 0; i < 2; i++) {
+        int status = 0;
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (i == 0)
+                bough__os.rename = die;
+            else
+                bough__os.unlink = die_at_once;
+            work(VICTIM_EXPORT, file, file, with(harness_directory(), "/shop.bough"), there);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSIGNALED(status));
+        ck_assert(is_same(there, kept) || is_same(there, file));
+    }
+    ck_assert_int_eq(unlink(kept), 0);
+    ASSERT_OK(export_to(store, there, true));
+    check_folder(left, COUNT_OF(left));
+    check_same(there, file);
+    /* The same where the target is gone meanwhile. */
+    ck_assert_int_eq(unlink(there), 0);
+    harness_write_file(harness_path(".there.db.tmp-5-6"), "x", 1);
+    ASSERT_OK(export_to(store, there, false));
+    check_folder(left, COUNT_OF(left));
+    close(fd);
+    bough_store_close(store);
+}
+
 TEST(killed_at_any_moment)
 {
     kill_many(false);
@@ -702,6 +753,7 @@ int main(void)
         CASE(stale_files_beside_a_new_name),
         CASE(interrupted),
         CASE(a_sparse_database),
+        CASE(killed_while_names_change),
         CASE(killed_at_any_moment),
         CASE(killed_with_an_idle_opener),
         CASE(onto_an_idle_connection),
