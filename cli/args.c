@@ -170,19 +170,6 @@ static int parse_letters(struct parser *parser, const char *text)
     return rc;
 }
 
-static int unknown_command(struct cli *cli, const char *name)
-{
-    struct cli_nearest nearest = {name, "", SIZE_MAX};
-
-    for (size_t i = 0; cli_commands[i]; i++)
-        cli_nearest_try(&nearest, cli_commands[i]->name);
-    if (cli_nearest_found(&nearest))
-        cli_hint(cli, "did you mean bough %s?", nearest.best);
-    else
-        cli_hint(cli, "bough help lists the commands");
-    return cli_fail(cli, BOUGH_USAGE, "no such command: %s", name);
-}
-
 static int parse_operand(struct parser *parser, const char *text)
 {
     struct cli *cli = parser->cli;
@@ -192,7 +179,7 @@ static int parse_operand(struct parser *parser, const char *text)
         return BOUGH_OK;
     }
     cli->command = cli_find_command(text);
-    return cli->command ? BOUGH_OK : unknown_command(cli, text);
+    return cli->command ? BOUGH_OK : cli_unknown_command(cli, text);
 }
 
 static int parse_word(struct parser *parser, const char *text)

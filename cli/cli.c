@@ -266,7 +266,8 @@ bool cli_nearest_found(const struct cli_nearest *nearest)
 {
     size_t length = strlen(nearest->wanted);
 
-    return nearest->best[0] && nearest->distance <= 2 && nearest->distance < length;
+    /* Two letters of four or fewer make another word. */
+    return nearest->best[0] && nearest->distance <= (length < 5 ? 1 : 2) && nearest->distance < length;
 }
 
 void cli_print_sealed(struct cli *cli, const bough_sealed *sealed)

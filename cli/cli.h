@@ -119,6 +119,8 @@ void cli_json_end(struct json *json);
 extern const struct cli_option cli_global_options[];
 extern const struct cli_command *const cli_commands[];        /* NULL ends it */
 const struct cli_command *cli_find_command(const char *name); /* by name or alias; NULL */
+/* Fails with what may have been meant. */
+int cli_unknown_command(struct cli *cli, const char *name);
 /* The nearest of the names so far, by edit distance: keeps the better of *best and candidate. */
 struct cli_nearest {
     const char *wanted;

@@ -4,15 +4,9 @@
 static int help_of(struct cli *cli, const char *name)
 {
     const struct cli_command *command = cli_find_command(name);
-    struct cli_nearest nearest = {name, "", SIZE_MAX};
 
-    if (!command) {
-        for (size_t i = 0; cli_commands[i]; i++)
-            cli_nearest_try(&nearest, cli_commands[i]->name);
-        if (cli_nearest_found(&nearest))
-            cli_hint(cli, "did you mean bough help %s?", nearest.best);
-        return cli_fail(cli, BOUGH_USAGE, "no such command: %s", name);
-    }
+    if (!command)
+        return cli_unknown_command(cli, name);
     if (cli->json)
         help_json(command);
     else

@@ -18,6 +18,9 @@ const struct cli_command *const cli_commands[] = {
     &cmd_help,   NULL,
 };
 
+/* Commands that people may have read of. One that is in the table above counts as a command, whatever stands here. */
+static const char later_commands[] = "compare gc migrate run try";
+
 /* Is name one of the words in aliases? */
 static bool is_alias(const char *aliases, const char *name)
 {
@@ -37,6 +40,35 @@ const struct cli_command *cli_find_command(const char *name)
             return cli_commands[i];
     }
     return NULL;
+}
+
+static void try_words(struct cli_nearest *nearest, const char *words)
+{
+    for (const char *p = words; *p; p += strcspn(p, " "), p += strspn(p, " ")) {
+        char *word = out_format("%.*s", (int)strcspn(p, " "), p);
+
+        cli_nearest_try(nearest, word);
+        free(word);
+    }
+}
+
+int cli_unknown_command(struct cli *cli, const char *name)
+{
+    struct cli_nearest nearest = {name, "", SIZE_MAX};
+
+    if (is_alias(later_commands, name)) {
+        cli_hint(cli, "bough help lists the commands of this version");
+        return cli_fail(cli, BOUGH_USAGE, "bough %s is not available in bough " BOUGH_VERSION, name);
+    }
+    for (size_t i = 0; cli_commands[i]; i++) {
+        cli_nearest_try(&nearest, cli_commands[i]->name);
+        try_words(&nearest, cli_commands[i]->aliases);
+    }
+    if (cli_nearest_found(&nearest))
+        cli_hint(cli, "did you mean bough %s?", nearest.best);
+    else
+        cli_hint(cli, "bough help lists the commands");
+    return cli_fail(cli, BOUGH_USAGE, "no such command: %s", name);
 }
 
 /* A descriptor 0, 1 or 2 that is closed would be given to the next file opened, and a file of the store would take what

@@ -113,7 +113,15 @@ class WrongUsage(support.Case):
         for name in LATER:
             self.fails(2, name)
             self.fails(2, "help", name)
+            for words in ([name], ["help", name]):
+                done = self.bough(*words, status=2)
+                self.assertIn(f"bough {name} is not available in bough 0.1.0".encode(), done.err)
+                self.assertNotIn(b"did you mean", done.err)
         self.assertIn(b"bough branch?", self.bough("brnch", status=2).err)
+        self.assertIn(b"bough fork?", self.bough("frk", status=2).err)
+        self.assertIn(b"bough switch?", self.bough("swtich", status=2).err)
+        for name in ("xyz", "turn", "dull"):
+            self.assertNotIn(b"did you mean", self.bough(name, status=2).err)
 
     def test_unknown_options_name_the_nearest(self):
         self.fails(2, "branch", "--nonsense")
