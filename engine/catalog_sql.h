@@ -51,6 +51,7 @@ struct bough__catalog {
     bool is_read_only;
     bool is_writing;
     unsigned readers;      /* nested bough__catalog_read_begin */
+    int changes;           /* rows that the connection had changed when the transaction began */
     uint8_t unsettled;     /* first byte of catalog.lock, as it was read or written last */
     uint64_t transactions; /* that the catalog has seen, this one included */
     int wal_frames;        /* in the WAL after this connection's last commit */

@@ -58,6 +58,7 @@ int bough__catalog_begin(struct bough__catalog *catalog)
         unlock_queue(catalog);
         return rc;
     }
+    catalog->changes = sqlite3_total_changes(catalog->db);
     rc = bough__wal_check(catalog); /* nothing is written onto a state that has lost some */
     if (rc == BOUGH_OK)
         rc = bough__wal_settle(catalog);
@@ -68,6 +69,10 @@ int bough__catalog_begin(struct bough__catalog *catalog)
 
 int bough__catalog_commit(struct bough__catalog *catalog)
 {
+    if (sqlite3_total_changes(catalog->db) == catalog->changes) {
+        bough__catalog_rollback(catalog); /* nothing to make durable */
+        return BOUGH_OK;
+    }
     int rc = bough__wal_count_commit(catalog);
     if (rc == BOUGH_OK)
         rc = bough__wal_mark(catalog, BOUGH__WAL_UNDER_WAY);

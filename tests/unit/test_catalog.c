@@ -572,6 +572,27 @@ TEST(a_newer_state_is_none)
     free(lock.bytes);
 }
 
+TEST(what_changes_nothing_costs_nothing)
+{
+    struct bough__catalog *catalog = make_filled();
+    struct file_copy wal = keep("catalog.db-wal"), lock = keep("catalog.lock");
+    ASSERT_OK(bough__catalog_begin(catalog));
+    ck_assert_int_gt(id_of(catalog, "main"), 0);
+    ASSERT_OK(bough__catalog_commit(catalog));
+    struct file_copy new_wal = keep("catalog.db-wal"), new_lock = keep("catalog.lock");
+    ck_assert_uint_eq(new_wal.len, wal.len);
+    ck_assert_mem_eq(new_wal.bytes, wal.bytes, wal.len);
+    ck_assert_uint_eq(new_lock.len, lock.len);
+    ck_assert_mem_eq(new_lock.bytes, lock.bytes, lock.len);
+    tag_once(catalog, "after");
+    bough__catalog_close(catalog);
+    ck_assert(has_tag("after"));
+    free(wal.bytes);
+    free(lock.bytes);
+    free(new_wal.bytes);
+    free(new_lock.bytes);
+}
+
 TEST(several_writers_in_turn)
 {
     struct bough__catalog *catalogs[3] = {make_filled()};
@@ -1063,6 +1084,7 @@ int main(void)
                                                 CASE(killed_writer),
                                                 CASE(an_older_state_is_damage),
                                                 CASE(a_newer_state_is_none),
+                                                CASE(what_changes_nothing_costs_nothing),
                                                 CASE(several_writers_in_turn),
                                                 CASE(files_and_settings_of_the_database),
                                                 CASE(the_wal_stays_small_and_is_checkpointed),
