@@ -239,6 +239,7 @@ static int bring_to_rest(sqlite3 **out, const struct target *target, uint32_t ti
     sqlite3 *db = NULL;
     bool is_busy = false;
     *out = NULL;
+    errno = 0;
     int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE, "unix");
     if (rc == SQLITE_OK) {
         sqlite3_busy_timeout(db, (int)timeout_ms);
@@ -254,6 +255,8 @@ static int bring_to_rest(sqlite3 **out, const struct target *target, uint32_t ti
     if (rc == SQLITE_OK && is_busy)
         rc = SQLITE_BUSY;
     int result = code_of(rc);
+    if (result == BOUGH_CORRUPT && errno == EIO)
+        result = BOUGH_IO; /* SQLite calls a file damaged that cannot be read */
     if (result == BOUGH_BUSY)
         bough__fail(BOUGH_BUSY, "%s is in use", path);
     else if (result != BOUGH_OK)

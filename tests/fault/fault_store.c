@@ -553,41 +553,40 @@ int main(void)
         const char *name;
         int (*run)(void *context);
         bool keeps_closed;
-        int (*first_step)(void *context);
     } operations[] = {
-        {"open", op_open, true, NULL},
-        {"list", op_list, false, NULL},
-        {"fork of a clean branch", op_fork_clean, false, NULL},
-        {"three forks of a dirty branch", op_fork_dirty, false, NULL},
-        {"delete", op_delete, false, NULL},
-        {"delete with descendants", op_delete_all, false, NULL},
-        {"rename", op_rename, false, NULL},
-        {"protect", op_protect, false, NULL},
-        {"switch", op_switch, false, NULL},
-        {"status", op_status, false, NULL},
-        {"commit", op_commit, false, NULL},
-        {"log", op_log, false, NULL},
-        {"tag", op_tag, false, NULL},
-        {"untag", op_untag, false, NULL},
-        {"resolve", op_resolve, false, NULL},
-        {"import", op_import, false, NULL},
-        {"reset of a dirty branch", op_reset, false, NULL},
-        {"reset that discards", op_reset_discarding, false, NULL},
-        {"promote", op_promote, false, NULL},
-        {"export", op_export, false, NULL},
-        {"export over a database", op_export_over, false, NULL},
-        {"export into an open database", op_export_into, false, NULL},
-        {"diff", op_diff, false, NULL},
-        {"usage", op_usage, false, NULL},
-        {"init", op_init, true, NULL},
-        {"init empty", op_init_empty, true, NULL},
-        {"SQL, a small transaction", op_sql_small, true, NULL},
-        {"SQL, the first write", op_sql_first_write, true, NULL},
-        {"SQL, a large transaction", op_sql_large, true, NULL},
-        {"SQL, three branches", op_sql_group, true, NULL},
-        {"SQL, VACUUM", op_vacuum, true, NULL},
-        {"SQL, VACUUM to another page size", op_resize, true, NULL},
-        {"SQL, reading", op_sql_read, true, NULL},
+        {"open", op_open, true},
+        {"list", op_list, false},
+        {"fork of a clean branch", op_fork_clean, false},
+        {"three forks of a dirty branch", op_fork_dirty, false},
+        {"delete", op_delete, false},
+        {"delete with descendants", op_delete_all, false},
+        {"rename", op_rename, false},
+        {"protect", op_protect, false},
+        {"switch", op_switch, false},
+        {"status", op_status, false},
+        {"commit", op_commit, false},
+        {"log", op_log, false},
+        {"tag", op_tag, false},
+        {"untag", op_untag, false},
+        {"resolve", op_resolve, false},
+        {"import", op_import, false},
+        {"reset of a dirty branch", op_reset, false},
+        {"reset that discards", op_reset_discarding, false},
+        {"promote", op_promote, false},
+        {"export", op_export, false},
+        {"export over a database", op_export_over, false},
+        {"export into an open database", op_export_into, false},
+        {"diff", op_diff, false},
+        {"usage", op_usage, false},
+        {"init", op_init, true},
+        {"init empty", op_init_empty, true},
+        {"SQL, a small transaction", op_sql_small, true},
+        {"SQL, the first write", op_sql_first_write, true},
+        {"SQL, a large transaction", op_sql_large, true},
+        {"SQL, three branches", op_sql_group, true},
+        {"SQL, VACUUM", op_vacuum, true},
+        {"SQL, VACUUM to another page size", op_resize, true},
+        {"SQL, reading", op_sql_read, true},
     };
     snprintf(world.base, sizeof world.base, "%s/bough-fault-XXXXXX",
              getenv("TMPDIR") ? getenv("TMPDIR") : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
@@ -611,7 +610,7 @@ int main(void)
             continue;
         world.keeps_closed = operations[i].keeps_closed;
         faults_walk(&(struct faults_subject){operations[i].name, NULL, prepare, operations[i].run,
-                                             operations[i].first_step, describe, mend, finish});
+                                             describe, mend, finish});
     }
     harness_remove_tree(world.base);
     return EXIT_SUCCESS;

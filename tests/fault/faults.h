@@ -12,8 +12,6 @@ struct faults_subject {
     void (*prepare)(void *context);
     /* The operation: a bough code. */
     int (*run)(void *context);
-    /* A first step that may stand when the operation fails after it: committing what was dirty. May be NULL. */
-    int (*first_step)(void *context);
     /* Describes the state in words (malloc'ed), without faults. */
     char *(*describe)(void *context);
     /* After a failed operation that left a sync unfinished, what makes the next one possible; may be NULL. */
@@ -24,9 +22,8 @@ struct faults_subject {
 
 /* For every kind of call and every N until N is beyond the calls that the operation makes: prepares, lets call N fail,
  * and requires that a failure is an ordinary one (BOUGH_IO, BOUGH_FULL, BOUGH_NOMEM) with a message, that the state is
- * then the old one (or the one after the first step), that the operation then succeeds, and that no descriptor is left
- * open. A success despite the fault must have the whole effect. From the 30th call of a kind on ($BOUGH_FAULT_EVERY
- * says which), some are left out. */
+ * then the old one, that the operation then succeeds, and that no descriptor is left open. A success despite the fault
+ * must have the whole effect. From the 30th call of a kind on ($BOUGH_FAULT_EVERY says which), some are left out. */
 void faults_walk(const struct faults_subject *subject);
 
 #endif

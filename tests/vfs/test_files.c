@@ -1,10 +1,13 @@
 /* test_files.c - SQLite files into stores and out again: bough_store_init, bough_import, bough_export on real files. */
 #include "bough.h"
+#include "faultos.h"
 #include "harness.h"
 #include "os.h"
 #include "peer.h"
+#include "sqlite_bridge.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -430,6 +433,29 @@ TEST(onto_an_idle_connection)
     }
 }
 
+/* A database that cannot be read may be locked: it is not taken for foreign bytes, which nobody locks. */
+TEST(onto_a_database_that_cannot_be_read)
+{
+    struct peer peer;
+    sqlite_bridge_install();
+    faultos_install();
+    const char *file = make_db("shop.db", "", 1), *live = make_db("live.db", "", 2), *before = make_db("b", "", 2);
+    bough_store *store = init_and_open(file);
+    peer_start(&peer, live);
+    peer_must(&peer, "BEGIN IMMEDIATE; INSERT INTO t VALUES(3)");
+    bool was_hit = true;
+    for (uint64_t nth = 1; was_hit; nth++) {
+        faultos_fail(FAULTOS_READ, nth, EIO, false);
+        int rc = export_to(store, live, true);
+        was_hit = faultos_was_hit();
+        faultos_clear();
+        ck_assert_msg(rc == BOUGH_BUSY || (rc == BOUGH_IO && was_hit), "read %d: %s", (int)nth, bough_code_name(rc));
+        check_same(live, before);
+    }
+    peer_stop(&peer);
+    bough_store_close(store);
+}
+
 TEST(onto_a_live_wal_database)
 {
     struct peer peer;
@@ -748,6 +774,7 @@ int main(void)
         CASE(never_overwrites_unasked),
         CASE(force_replaces),
         CASE(onto_a_live_rollback_database),
+        CASE(onto_a_database_that_cannot_be_read),
         CASE(onto_a_live_wal_database),
         CASE(onto_a_hot_journal),
         CASE(stale_files_beside_a_new_name),
