@@ -32,14 +32,18 @@ int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *st
 int bough__branch_layer(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row)
 {
     struct bough__branch_row now = {0};
-    int rc = bough__branch_layer_as_was(out, store, row);
-    if (rc != BOUGH_OK)
-        return rc;
-    rc = bough__catalog_branch_by_id(&now, store->catalog, row->id);
+    struct bough__error_state error;
+    int opened = bough__branch_layer_as_was(out, store, row);
+    if (opened != BOUGH_OK && opened != BOUGH_CORRUPT)
+        return opened;
+    bough__error_save(&error);
+    int rc = bough__catalog_branch_by_id(&now, store->catalog, row->id);
     if (rc == BOUGH_NOT_FOUND)
         rc = bough__fail(BOUGH_GONE, "branch %s was deleted", row->name);
     else if (rc == BOUGH_OK && now.layer != row->layer)
         rc = bough__fail(BOUGH_STALE, "branch %s was replaced meanwhile; try again", row->name);
+    else if (rc == BOUGH_OK && (rc = opened) != BOUGH_OK) /* and not because its file was removed with reason */
+        bough__error_restore(&error);
     /* A commit may have come between the row and the opening, and its hold have gone with the last opener. From here on
      * we are one, so later commits raise the hold that we see. */
     if (rc == BOUGH_OK)

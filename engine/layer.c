@@ -514,9 +514,13 @@ static int recover(struct bough__layer *layer, bool same_boot)
     }
     if (rc != BOUGH_NOT_FOUND)
         return rc;
-    if (layer->head_txn != 0)
-        return bough__fail(BOUGH_CORRUPT, "%s: missing, though the branch '%s' has commits in it", layer->path,
-                           layer->branch);
+    bool was_made = layer->head_txn != 0;
+    rc = was_made ? BOUGH_OK : bough__layer_file_was_made(&was_made, layer->space, layer->number);
+    if (rc == BOUGH_OK && was_made)
+        rc = bough__fail(BOUGH_CORRUPT, "%s: missing, though the branch '%s' was written to", layer->path,
+                         layer->branch);
+    if (rc != BOUGH_OK)
+        return rc;
     struct bough__published state = {
         .size_bytes = layer->head.size_bytes, .block_size = layer->block_size, .top = layer->head.top};
     bough__shm_publish(&layer->shm, &state);
@@ -706,9 +710,13 @@ int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t
     if (path == NULL)
         return bough__fail_memory();
     int rc = bough__os.lstat(path, &st) == 0 ? BOUGH_OK : bough__fail_errno("look at", path);
-    *out = rc == BOUGH_NOT_FOUND;
+    bool was_made = false;
+    bool is_missing = rc == BOUGH_NOT_FOUND;
+    if (is_missing)
+        rc = bough__layer_file_was_made(&was_made, space, number);
+    *out = is_missing && !was_made;
     free(path);
-    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+    return rc;
 }
 
 /* By what its file says, to whom it is closed: a header in both places is durable in one of them. */

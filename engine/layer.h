@@ -33,7 +33,7 @@ int bough__layer_open(struct bough__layer **out, struct bough__space *space, con
  * the header, cuts off the zero-filled tail and removes the shared memory. */
 void bough__layer_close(struct bough__layer *layer);
 
-/* Cheap, without opening: true when the layer's file does not exist, so that the branch is exactly its head. */
+/* Cheap, without opening: true when the layer's file was never made, so that the branch is exactly its head. */
 int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t number);
 
 /* True when the layer has a durable transaction after txn, or a header in both places that includes txn, or no file any

@@ -38,6 +38,51 @@ static char *file_path(const struct bough__space *space, uint32_t number)
     return bough__format("%s/%s", space->directory, name);
 }
 
+/* ---- which layers were made ---- */
+
+static uint64_t made_mark(const struct bough__space *space, uint32_t number)
+{
+    uint8_t bytes[4];
+    bough__put32(bytes, number);
+    return bough__xxh(bytes, sizeof bytes, space->store_key);
+}
+
+static int access_made(uint8_t mark[8], const struct bough__space *space, uint32_t number, bool is_write)
+{
+    int fd = -1;
+    size_t got = 0;
+    char *path = bough__format("%s/layers.made", space->directory);
+    if (path == NULL)
+        return bough__fail_memory();
+    int rc = bough__os_open(&fd, path, (is_write ? O_RDWR | O_CREAT : O_RDONLY) | O_NOFOLLOW, space->mode);
+    if (rc == BOUGH_OK && is_write)
+        rc = bough__os_write(fd, mark, 8, 8 * (uint64_t)number, path);
+    else if (rc == BOUGH_OK)
+        rc = bough__os_read_some(&got, fd, mark, 8, 8 * (uint64_t)number, path);
+    bough__os_close(&fd);
+    free(path);
+    return rc;
+}
+
+/* Nothing but a proof is lost where this fails. */
+static void note_made(const struct bough__space *space, uint32_t number)
+{
+    uint8_t mark[8];
+    struct bough__error_state error;
+    bough__error_save(&error);
+    bough__put64(mark, made_mark(space, number));
+    (void)access_made(mark, space, number, true);
+    bough__error_restore(&error);
+}
+
+int bough__layer_file_was_made(bool *out, const struct bough__space *space, uint32_t number)
+{
+    uint8_t mark[8] = {0};
+    int rc = access_made(mark, space, number, false);
+    *out = rc == BOUGH_OK && bough__get64(mark) == made_mark(space, number);
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
 /* ---- encoding ---- */
 
 static void encode_identity(uint8_t out[SECTOR], const struct bough__space *space,
@@ -209,6 +254,8 @@ int bough__layer_file_create(int *out_fd, const struct bough__space *space,
     rc = bough__os_sync_directory(directory);
     if (rc != BOUGH_OK)
         bough__os.unlink(path);
+    else
+        note_made(space, identity->number);
 done:
     if (rc != BOUGH_OK)
         bough__os_close(out_fd);

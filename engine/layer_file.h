@@ -94,6 +94,11 @@ int bough__layer_slot_check(const struct bough__layer_slot *slot, uint32_t block
  * is open for writing. */
 int bough__layer_file_create(int *out_fd, const struct bough__space *space,
                              const struct bough__layer_identity *identity, struct bough__layer_slot *slot);
+/* True: a file of that number was made at some time. A layer that is its branch's and was made is damaged when its file
+ * is missing; one that was not is as its branch's head. Told by layers.made: 8 bytes for each number, the XXH3 of the
+ * number (4 bytes) seeded with the store's key. They are written after the file is durable, and not synced: a power
+ * loss soon after may take them, and with them this proof alone. */
+int bough__layer_file_was_made(bool *out, const struct bough__space *space, uint32_t number);
 /* Opens an existing one and checks its identity. BOUGH_NOT_FOUND: there is none. */
 int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identity, const struct bough__space *space,
                            uint32_t number, bool read_only);

@@ -149,6 +149,27 @@ class Damage(unittest.TestCase):
                 if status == 0:
                     self.assertEqual(digest, self.truth[ref], f"{ref} with {name} damaged is an older state")
 
+    def test_a_layer_file_that_is_gone(self):
+        """A branch with transactions and no commit of its own does not fall back to what it was forked from."""
+        copy = os.path.join(self.dir, "copy")
+        shutil.rmtree(copy, True)
+        shutil.copytree(self.whole, copy)
+        store = os.path.join(copy, "shop.bough")
+        run = lambda *words: subprocess.run([BOUGH, "-s", store, *words], capture_output=True, text=True, timeout=120)
+        self.assertEqual(run("branch", "clean", "main").returncode, 0)
+        newest = max(os.listdir(os.path.join(store, "layers")), key=lambda name: int(name.split(".")[0]))
+        os.unlink(os.path.join(store, "layers", newest))
+        self.assertEqual(self.digest(store, "deep")[0], 6)
+        self.assertEqual(run("branch", "fork", "deep").returncode, 6)
+        self.assertEqual(run("sql", "deep", "DELETE FROM orders").returncode, 6)
+        verify = run("verify")
+        self.assertEqual(verify.returncode, 6)
+        self.assertIn(newest, verify.stdout)
+        for ref in ("main", "clean"):
+            self.assertEqual(self.digest(store, ref), (0, self.truth["main"]))
+        self.assertEqual(run("delete", "deep", "-f").returncode, 0)
+        self.assertEqual(run("verify").returncode, 0)
+
     def test_one_layer_leaves_the_others(self):
         """A branch with a damaged layer is named; the others stay usable."""
         copy = os.path.join(self.dir, "copy")
