@@ -515,6 +515,9 @@ static int fill_status(bough_status *out, bough_store *store, const struct bough
         rc = count_since_base(&out->changed_pages, store, row, &newest);
         if (rc == BOUGH_OK)
             rc = fill_openers(out, layer);
+        int64_t oldest_ms = bough__layer_oldest_reader_ms(layer);
+        if (rc == BOUGH_OK && oldest_ms >= 0)
+            out->oldest_reader_seconds = oldest_ms / 1000;
         bough__snapshot_release(&newest);
     }
     bough__layer_close(layer);

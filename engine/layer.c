@@ -769,6 +769,11 @@ uint64_t bough__layer_own_bytes(struct bough__layer *layer)
     return bytes;
 }
 
+int64_t bough__layer_oldest_reader_ms(struct bough__layer *layer)
+{
+    return bough__shm_oldest_pin_ms(&layer->shm);
+}
+
 int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count, struct bough__layer *layer)
 {
     _Static_assert(BOUGH__OPENERS_MAX == BOUGH__SHM_OPENERS, "one list of openers");

@@ -96,6 +96,7 @@ struct bough__os_calls bough__os = {
     .munmap = munmap,
     .lock = system_lock,
     .lseek = lseek,
+    .clock_gettime = clock_gettime,
     .start_writeback = system_start_writeback,
     .malloc = malloc,
     .realloc = realloc,
@@ -325,6 +326,13 @@ int64_t bough__os_now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+uint64_t bough__os_uptime_ms(void)
+{
+    struct timespec now = {0};
+    bough__os.clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* the kernel maps this one's value into each process */
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 struct flock;
 struct statfs;
@@ -38,6 +39,7 @@ struct bough__os_calls {
     int (*munmap)(void *address, size_t len_bytes);
     int (*lock)(int fd, int command, struct flock *lock); /* fcntl(F_OFD_SETLK, F_OFD_GETLK) */
     off_t (*lseek)(int fd, off_t offset, int whence);
+    int (*clock_gettime)(clockid_t clock, struct timespec *out);
     int (*start_writeback)(int fd, off_t offset, off_t len_bytes); /* sync_file_range, without waiting */
     void *(*malloc)(size_t len_bytes);
     void *(*realloc)(void *old, size_t len_bytes);
@@ -82,6 +84,8 @@ bool bough__os_start_thread(pthread_t *out, void *(*run)(void *context), void *c
 void bough__os_boot_id(uint8_t out[16]);
 int bough__os_random(void *buffer, size_t len_bytes); /* getrandom */
 int64_t bough__os_now_ms(void);                       /* wall clock, since 1970 UTC */
+/* Since this boot of the machine, the same for all processes, to about 4 ms. No system call. */
+uint64_t bough__os_uptime_ms(void);
 
 /* Allocation through the table; the result is NULL with the message set when there is no memory. */
 void *bough__alloc(size_t len_bytes);                 /* zeroed */

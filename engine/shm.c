@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SHM_MAGIC 0x34304d4853474842u /* "BHGSHM04" in memory of a little-endian machine */
-#define SHM_SIZE 20480
+#define SHM_MAGIC 0x35304d4853474842u /* "BHGSHM05" in memory of a little-endian machine */
+#define SHM_SIZE 28672
 #define LOCK_DEAD_MAN 0
 #define LOCK_CLOSING 2
 #define LOCK_OPENERS 16
@@ -30,6 +30,7 @@ struct bough__shm_map {
     _Atomic int32_t pids[BOUGH__SHM_OPENERS];
     _Atomic uint64_t pins[BOUGH__SHM_PINS]; /* opener's index + 1, 8 bits; transaction + 1, 56 bits */
     _Atomic uint64_t trees[BOUGH__SHM_PINS]; /* place of the top node that the pin beside it reads from */
+    _Atomic uint64_t times[BOUGH__SHM_PINS]; /* when the pin beside it was set: milliseconds of uptime */
     _Atomic uint32_t writer; /* opener's index + 1; 0: nobody */
 };
 _Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the file");
@@ -456,6 +457,7 @@ static int claim_pin(int *out_pin, struct bough__shm *shm)
 
 static void set_pin(struct bough__shm *shm, int pin, uint64_t txn, uint64_t tree)
 {
+    atomic_store_explicit(&shm->map->times[pin], bough__os_uptime_ms(), memory_order_relaxed);
     /* Parked pins name no tree, so whoever sees this one with its transaction sees its tree. */
     atomic_store_explicit(&shm->map->trees[pin], tree | TREE_UNSURE, memory_order_release);
     atomic_store(&shm->map->pins[pin], pin_word(shm->opener, txn + 1));
@@ -601,6 +603,28 @@ size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], 
         if (kept == 0 || out[i] != out[kept - 1])
             out[kept++] = out[i];
     return kept;
+}
+
+int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm)
+{
+    uint64_t now = bough__os_uptime_ms(), oldest = now;
+    bool found = false, is_asked[BOUGH__SHM_OPENERS] = {false}, is_dead[BOUGH__SHM_OPENERS] = {false};
+    for (int i = 0; !shm->is_private && i < BOUGH__SHM_PINS; i++) {
+        uint64_t pin = atomic_load(&shm->map->pins[i]);
+        uint64_t time = atomic_load_explicit(&shm->map->times[i], memory_order_relaxed);
+        uint64_t owner = pin >> PIN_OWNER_SHIFT;
+        if ((pin & PIN_TXN_MASK) == 0 || owner == 0 || owner > BOUGH__SHM_OPENERS ||
+            owner == (uint64_t)(shm->opener + 1) || (found && time >= oldest))
+            continue;
+        if (!is_asked[owner - 1])
+            is_dead[owner - 1] = !is_alive(shm, (uint32_t)owner);
+        is_asked[owner - 1] = true;
+        if (is_dead[owner - 1])
+            continue;
+        found = true;
+        oldest = time < now ? time : now;
+    }
+    return found ? (int64_t)(now - oldest) : -1;
 }
 
 /* ---- trees, for gc ---- */

@@ -111,6 +111,9 @@ void bough__shm_unpin(struct bough__shm *shm, int pin); /* BOUGH__NO_PIN is fine
 size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool *out_is_behind,
                          bool look_for_dead);
 
+/* For how long the oldest pin of another process has been set; -1: there is none. */
+int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm);
+
 /* Pins a tree alone, where the caller can tell afterwards whether that was in time; then it is sure. */
 int bough__shm_pin_tree(int *out_pin, struct bough__shm *shm, struct bough__node_ref top);
 void bough__shm_pin_is_sure(struct bough__shm *shm, int pin);

@@ -324,12 +324,14 @@ class Branches(support.Case):
             self.assertEqual(reader.stdout.readline(), b"(200,)\n")
             status = self.json("status", "main")
             self.assertEqual(status["open_by"], [reader.pid])
-            self.assertIn(type(status["oldest_reader_seconds"]), (int, type(None)))
+            self.assertIs(type(status["oldest_reader_seconds"]), int)
+            self.assertGreaterEqual(status["oldest_reader_seconds"], 0)
             self.assertIn(f"process {reader.pid}", self.bough("status").text)
             self.fails(4, "--timeout", "0.1", "delete", "main")
         finally:
             reader.communicate()
-        self.assertEqual(self.json("status", "main")["open_by"], [])
+        status = self.json("status", "main")
+        self.assertEqual((status["open_by"], status["oldest_reader_seconds"]), ([], None))
 
     def test_tree(self):
         self.bough("branch", "a")

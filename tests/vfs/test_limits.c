@@ -4,15 +4,18 @@
 #include "database.h"
 
 #include "layer.h"
+#include "os.h"
 #include "shm.h"
 #include "store.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BRANCHES 100
@@ -152,6 +155,76 @@ TEST(one_snapshot_more_than_a_branch_has_places_for)
         database_close(readers[--count]);
 }
 
+/* ---- a reader that never ends */
+
+static time_t clock_seconds;
+
+static int settable_clock(clockid_t clock, struct timespec *out)
+{
+    (void)clock;
+    *out = (struct timespec){.tv_sec = clock_seconds};
+    return 0;
+}
+
+static int64_t oldest_reader(bough_store *store)
+{
+    bough_status status = {0};
+    ASSERT_OK(bough_branch_status(&status, store, "main"));
+    int64_t seconds = status.oldest_reader_seconds;
+    bough_status_release(&status);
+    return seconds;
+}
+
+/* Reads in one transaction from second 1000 on, and after a byte of each kind: 'c' it ended, 'b' it began another. */
+static _Noreturn void read_when_told(int commands, int answers)
+{
+    sqlite3 *db = NULL;
+    char command = 'b';
+    bool is_well = database_try_open(&db, database_uri("s", "main", ""), SQLITE_OPEN_READWRITE) == SQLITE_OK;
+    do {
+        const char *sql = command == 'b' ? "BEGIN; SELECT count(*) FROM t" : "COMMIT";
+        clock_seconds += command == 'b' ? 1000 : 0;
+        is_well = is_well && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
+    } while (is_well && write(answers, &command, 1) == 1 && read(commands, &command, 1) == 1);
+    _exit(1);
+}
+
+TEST(the_oldest_reader)
+{
+    int commands[2], answers[2];
+    char byte = 0;
+    bough_store *store = NULL;
+    database_store("s");
+    bough__os.clock_gettime = settable_clock;
+    sqlite3 *db = database_open();
+    database_fill(db, 100, 100);
+    ASSERT_OK(bough_store_open(&store, harness_path("s.bough"), NULL));
+    ck_assert_int_eq(oldest_reader(store), -1);
+    ck_assert_int_eq(pipe(commands), 0);
+    ck_assert_int_eq(pipe(answers), 0);
+    pid_t reader = fork();
+    if (reader == 0)
+        read_when_told(commands[0], answers[1]);
+    ck_assert_int_eq(read(answers[0], &byte, 1), 1);
+    clock_seconds = 1077;
+    ck_assert_int_eq(oldest_reader(store), 77);
+    database_run(db, "BEGIN; SELECT count(*) FROM t"); /* one's own reader is no news */
+    ck_assert_int_eq(oldest_reader(store), 77);
+    database_run(db, "INSERT INTO t(b) VALUES('x'); COMMIT");
+    ck_assert_int_eq(write(commands[1], "c", 1), 1);
+    ck_assert_int_eq(read(answers[0], &byte, 1), 1);
+    ck_assert_int_eq(oldest_reader(store), -1); /* the connection is open, but does not read */
+    ck_assert_int_eq(write(commands[1], "b", 1), 1);
+    ck_assert_int_eq(read(answers[0], &byte, 1), 1);
+    clock_seconds = 2003;
+    ck_assert_int_eq(oldest_reader(store), 3);
+    kill(reader, SIGKILL);
+    ck_assert_int_eq(waitpid(reader, NULL, 0), reader);
+    ck_assert_int_eq(oldest_reader(store), -1);
+    bough_store_close(store);
+    database_close(db);
+}
+
 /* ---- shared memory of another version ---------------------------------------------------------------------------- */
 
 static int hold_the_branch(int ready, int go)
@@ -212,6 +285,7 @@ int main(void)
         CASE(a_hundred_branches_with_few_descriptors),
         CASE(one_process_more_than_a_branch_has_places_for),
         CASE(one_snapshot_more_than_a_branch_has_places_for),
+        CASE(the_oldest_reader),
         CASE(shared_memory_of_another_version),
     };
     return harness_run("limits", cases, COUNT_OF(cases));
