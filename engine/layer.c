@@ -347,6 +347,7 @@ static int start_recycler(struct bough__layer *layer)
         rc = bough__layer_free_extents(&extents, layer, &layer->slot, layer->overlay);
     if (rc == BOUGH_OK)
         bough__recycler_start(&layer->recycler, &extents, layer->slot.txn);
+    bough__frames_release(&extents);
     return rc;
 }
 
