@@ -18,7 +18,10 @@ static void print_json_commit(struct json *json, const bough_commit *commit)
     json_put_string(json, "root", commit->root);
     json_put_uint(json, "size_bytes", commit->size_bytes);
     json_put_uint(json, "page_size", commit->page_size);
-    json_put_uint(json, "changed_pages", commit->changed_pages);
+    if (commit->changed_pages == BOUGH_UNKNOWN_PAGES)
+        json_put_null(json, "changed_pages");
+    else
+        json_put_uint(json, "changed_pages", commit->changed_pages);
     json_put_bool(json, "automatic", commit->automatic);
     json_put_bool(json, "pruned", commit->pruned);
     json_close(json, '}');
@@ -48,7 +51,10 @@ static void print_table(const bough_commits *commits)
         out_cell(&table, "%s", out_short_id(text, commit->id));
         out_cell(&table, "%s", out_time(text, commit->created_at_ms));
         out_cell(&table, "%s", commit->author ? commit->author : "-");
-        out_cell(&table, "%" PRIu64, commit->changed_pages);
+        if (commit->changed_pages == BOUGH_UNKNOWN_PAGES)
+            out_cell(&table, "%s", "?");
+        else
+            out_cell(&table, "%" PRIu64, commit->changed_pages);
         out_cell(&table, "%s", out_size(text, commit->size_bytes));
         out_cell(&table, "%s%s%s", commit->message ? commit->message : "", commit->automatic ? " (automatic)" : "",
                  commit->pruned ? " (pruned)" : "");

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 const struct cli_command *const cli_commands[] = {
-    &cmd_init,   &cmd_import, &cmd_export,  &cmd_verify,    &cmd_du,     &cmd_branch,  &cmd_switch,
+    &cmd_init,   &cmd_import, &cmd_export,  &cmd_verify,    &cmd_du,     &cmd_gc,     &cmd_branch,  &cmd_switch,
     &cmd_rename, &cmd_delete, &cmd_protect, &cmd_unprotect, &cmd_reset,  &cmd_promote, &cmd_status,
     &cmd_tree,   &cmd_commit, &cmd_log,     &cmd_tag,       &cmd_diff,   &cmd_sql,     &cmd_url,
     &cmd_help,   NULL,

@@ -101,6 +101,13 @@ int bough__catalog_commit_insert(struct bough__catalog *catalog, const struct bo
 int bough__catalog_layer_has_commits(bool *out, struct bough__catalog *catalog, uint32_t layer);
 typedef int bough__commit_callback(void *context, const struct bough__commit_row *row);
 int bough__catalog_commits(struct bough__catalog *catalog, bough__commit_callback *callback, void *context);
+/* Those whose rows are newer than *last (INT64_MIN: all), in the order in which they were made; *last moves on. */
+int bough__catalog_commits_since(int64_t *last, struct bough__catalog *catalog, bough__commit_callback *callback,
+                                 void *context);
+/* Its pages may be given back; the row stays in the log. Inside a write transaction. */
+int bough__catalog_commit_prune(struct bough__catalog *catalog, const uint8_t id[BOUGH__DIGEST_SIZE]);
+/* What stands in the WAL goes to the database, as far as readers allow. */
+void bough__catalog_checkpoint(struct bough__catalog *catalog);
 
 int bough__catalog_tag_by_name(struct bough__tag_row *out, struct bough__catalog *catalog, const char *name);
 typedef int bough__tag_callback(void *context, const struct bough__tag_row *row);

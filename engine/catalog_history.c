@@ -182,18 +182,51 @@ int bough__catalog_layer_has_commits(bool *out, struct bough__catalog *catalog, 
 
 int bough__catalog_commits(struct bough__catalog *catalog, bough__commit_callback *callback, void *context)
 {
+    int64_t last = INT64_MIN;
+    return bough__catalog_commits_since(&last, catalog, callback, context);
+}
+
+int bough__catalog_commits_since(int64_t *last, struct bough__catalog *catalog, bough__commit_callback *callback,
+                                 void *context)
+{
     sqlite3_stmt *statement = NULL;
     bool has_row = true;
-    int rc =
-        bough__sql_prepare(&statement, catalog, "SELECT " BOUGH__COMMIT_COLUMNS " FROM catalog.commits ORDER BY rowid");
+    int rc = bough__sql_prepare(&statement, catalog,
+                                "SELECT " BOUGH__COMMIT_COLUMNS ", rowid FROM catalog.commits WHERE rowid > ?1"
+                                " ORDER BY rowid");
+    if (rc == BOUGH_OK)
+        sqlite3_bind_int64(statement, 1, *last);
     while (rc == BOUGH_OK && (rc = bough__sql_step(&has_row, catalog, statement)) == BOUGH_OK && has_row) {
         struct bough__commit_row row;
+        int64_t number = sqlite3_column_int64(statement, 14);
         rc = bough__read_commit(&row, catalog, statement);
         if (rc == BOUGH_OK)
             rc = callback(context, &row);
+        if (rc == BOUGH_OK)
+            *last = number;
         bough__commit_row_clear(&row);
     }
     bough__sql_finalize(statement);
+    return rc;
+}
+
+int bough__catalog_commit_prune(struct bough__catalog *catalog, const uint8_t id[BOUGH__DIGEST_SIZE])
+{
+    struct bough__commit_row row = {0};
+    sqlite3_stmt *statement = NULL;
+    int64_t sum = 0;
+    int rc = bough__catalog_commit_by_id(&row, catalog, id);
+    row.pruned = true;
+    if (rc == BOUGH_OK)
+        rc = bough__commit_row_sum(&sum, &row);
+    if (rc == BOUGH_OK)
+        rc = bough__sql_use(&statement, catalog, BOUGH__SQL_COMMIT_PRUNE);
+    if (rc == BOUGH_OK) {
+        int code = bough__bind_digest(statement, 1, id);
+        code |= sqlite3_bind_int64(statement, 2, sum);
+        rc = bough__sql_finish(catalog, statement, code == SQLITE_OK ? SQLITE_OK : SQLITE_NOMEM);
+    }
+    bough__commit_row_clear(&row);
     return rc;
 }
 

@@ -146,6 +146,11 @@ void bough__wal_checkpoint(struct bough__catalog *catalog)
     catalog->checkpoint_at = catalog->wal_frames + WAL_RETRY_FRAMES;
 }
 
+void bough__catalog_checkpoint(struct bough__catalog *catalog)
+{
+    sqlite3_wal_checkpoint_v2(catalog->db, "catalog", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
 /* A transaction whose sync failed may stand whole in the WAL: this connection and the shared index do not count it, but
  * a recovery would. One that changes nothing is written over it, which breaks the chain of its checksums whether or
  * not that one can be synced. */

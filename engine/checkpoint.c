@@ -258,9 +258,83 @@ static int take_out(struct bough__frames *list, const struct bough__fold_page *p
     return rc;
 }
 
+/* The frames of the newest state that the log has, ascending. */
+static int logged_frames(uint64_t **out, size_t *out_count, struct bough__overlay *overlay)
+{
+    struct bough__overlay_entry *versions = NULL;
+    uint64_t keep = 0;
+    size_t count = 0;
+    *out_count = 0;
+    int rc = bough__overlay_collect(&versions, &count, &keep, overlay, overlay->newest_txn);
+    *out = bough__alloc((count + 1) * sizeof **out);
+    if (rc == BOUGH_OK && *out == NULL)
+        rc = bough__fail_memory();
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++)
+        if (versions[i].frame != BOUGH__NO_FRAME)
+            (*out)[(*out_count)++] = versions[i].frame;
+    if (rc == BOUGH_OK)
+        qsort(*out, *out_count, sizeof **out, bough__by_number);
+    free(versions);
+    return rc;
+}
+
+static int add_range(struct bough__frames *to, const struct bough__layer *layer, uint64_t offset, uint64_t frames)
+{
+    if (offset < BOUGH__LAYER_FRAMES_OFFSET)
+        return BOUGH_OK; /* the first chunk of a log lies before the frames */
+    return bough__frames_add(to, (offset - BOUGH__LAYER_FRAMES_OFFSET) / layer->block_size, frames);
+}
+
+/* Frames that hold something else than pages: the new log, the lists of free extents. */
+static int reserved_frames(struct bough__frames *out, const struct bough__layer *layer,
+                           const struct bough__layer_slot *slot)
+{
+    int rc = add_range(out, layer, slot->log_offset, bough__block_count(slot->log_size, layer->block_size));
+    for (size_t i = 0; rc == BOUGH_OK && i < 2; i++)
+        rc = add_range(out, layer, slot->list_areas[i].offset, slot->list_areas[i].frame_count);
+    if (rc == BOUGH_OK)
+        bough__frames_join(out);
+    return rc;
+}
+
+/* Frames below `end` that nothing marked refers to. */
+static int add_unmarked(struct bough__frames *to, const struct bough__layer *layer, const struct bough__marks *marks,
+                        const struct bough__layer_slot *slot, uint64_t end)
+{
+    struct bough__frames reserved = {0};
+    int rc = reserved_frames(&reserved, layer, slot);
+    for (uint64_t frame = 0; rc == BOUGH_OK && frame < end && to->count < BOUGH__EXTENTS_MAX; frame++)
+        if (!bough__marks_has_frame(marks, layer->number, frame) && !bough__frames_has(&reserved, frame))
+            rc = bough__frames_add(to, frame, 1);
+    bough__frames_release(&reserved);
+    return rc;
+}
+
+/* What is referred to by nothing at all. A snapshot or a commit on its way may be at the newest state as it was before
+ * this checkpoint, so the old tree and what the log has of that state are marked and left out, too; what is free of
+ * them an ordinary checkpoint finds. */
+static int find_unreferred(struct bough__frames *out, struct bough__layer *layer, struct bough__marks *marks,
+                           const struct bough__layer_slot *slot, uint64_t end)
+{
+    uint64_t *logged = NULL;
+    size_t count = 0;
+    int rc = bough__marks_tree(marks, layer->overlay->tree.top);
+    if (rc == BOUGH_OK)
+        rc = bough__marks_tree(marks, slot->tree.top);
+    if (rc == BOUGH_OK)
+        rc = logged_frames(&logged, &count, layer->overlay);
+    if (rc == BOUGH_OK)
+        rc = add_unmarked(out, layer, marks, slot, end);
+    if (rc == BOUGH_OK)
+        rc = bough__frames_subtract(out, logged, count);
+    free(logged);
+    return rc;
+}
+
 /* The next generation's list: what was free and still is, and what this generation freed. */
 static int store_free(struct bough__frames *out, struct bough__layer *layer, struct bough__layer_slot *slot,
-                      const struct bough__fold_page *pages, size_t count, uint64_t keep, bool keeps_frames)
+                      const struct bough__fold_page *pages, size_t count, uint64_t keep, bool keeps_frames,
+                      struct bough__frames *unreferred)
 {
     struct bough__frames list = {0};
     struct sweep sweep = {.layer = layer, .tree = &slot->tree, .hold_txn = bough__shm_hold(&layer->shm)};
@@ -273,6 +347,8 @@ static int store_free(struct bough__frames *out, struct bough__layer *layer, str
         rc = sweep_log(&sweep, slot->log_offset);
     if (rc == BOUGH_OK)
         rc = add_all(&list, &sweep.freed);
+    if (rc == BOUGH_OK)
+        rc = add_all(&list, unreferred);
     if (rc == BOUGH_OK)
         rc = bough__recycler_unborn(&list, &layer->recycler);
     if (rc == BOUGH_OK)
@@ -317,14 +393,16 @@ static int fold(struct bough__appender **out_appender, struct bough__layer_slot 
     return rc;
 }
 
-int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn)
+/* marks: gc's, or NULL. out_free: the list of the new generation. */
+static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer, const struct bough__checkpoint *txn,
+                      struct bough__marks *marks)
 {
     struct bough__published state = {0};
     struct bough__overlay *overlay = NULL;
     struct bough__appender *appender = NULL;
     struct bough__layer_slot slot = layer->slot;
     struct bough__fold_page *pages = NULL;
-    struct bough__frames free_frames = {0};
+    struct bough__frames unreferred = {0};
     size_t count = 0;
     uint64_t keep = BOUGH__KEEP_ALL;
     bough__shm_read(&state, &layer->shm);
@@ -347,8 +425,11 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     slot.frame_count = state.frame_count;
     if (rc == BOUGH_OK)
         rc = place_log(layer, &slot);
+    if (rc == BOUGH_OK && marks != NULL)
+        rc = find_unreferred(&unreferred, layer, marks, &slot, state.frame_count);
     if (rc == BOUGH_OK)
-        rc = store_free(&free_frames, layer, &slot, pages, count, keep, txn != NULL && txn->keeps_frames);
+        rc = store_free(out_free, layer, &slot, pages, count, keep, txn != NULL && txn->keeps_frames, &unreferred);
+    bough__frames_release(&unreferred);
     free(pages);
     if (rc == BOUGH_OK)
         rc = bough__overlay_create(&overlay, &slot.tree, slot.generation, slot.txn, slot.hold_txn);
@@ -357,7 +438,6 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     if (rc != BOUGH_OK) {
         bough__appender_end(appender);
         bough__overlay_release(overlay);
-        bough__frames_release(&free_frames);
         return rc;
     }
     overlay->position = bough__layer_log_start(&slot);
@@ -370,9 +450,48 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
     /* Without memory they are free at the next opening. */
     if (layer->is_writer)
-        (void)bough__recycler_add(&layer->recycler, &free_frames, slot.txn);
-    bough__frames_release(&free_frames);
+        (void)bough__recycler_add(&layer->recycler, out_free, slot.txn);
     return BOUGH_OK;
+}
+
+int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn)
+{
+    struct bough__frames free_frames = {0};
+    int rc = checkpoint(&free_frames, layer, txn, NULL);
+    bough__frames_release(&free_frames);
+    return rc;
+}
+
+/* ---- for gc ---- */
+
+static int punch(struct bough__layer *layer, const struct bough__frames *frames)
+{
+    int rc = BOUGH_OK;
+    for (size_t i = 0; rc == BOUGH_OK && i < frames->count; i++) {
+        uint64_t offset = bough__frame_offset(frames->extents[i].first, layer->block_size);
+        uint64_t len = frames->extents[i].count * layer->block_size;
+        if (bough__os_allocated(layer->fd, offset, len) != 0)
+            rc = bough__os_punch(layer->fd, offset, len, layer->path);
+    }
+    return rc;
+}
+
+int bough__layer_reclaim(struct bough__layer *layer, struct bough__marks *marks)
+{
+    struct bough__frames frames = {0};
+    uint64_t *logged = NULL;
+    size_t count = 0;
+    int rc = logged_frames(&logged, &count, layer->overlay);
+    if (rc == BOUGH_OK)
+        rc = checkpoint(&frames, layer, NULL, marks);
+    /* See find_unreferred. */
+    if (rc == BOUGH_OK)
+        rc = bough__frames_subtract(&frames, logged, count);
+    if (rc == BOUGH_OK)
+        rc = punch(layer, &frames);
+    bough__frames_release(&frames);
+    free(logged);
+    return rc;
 }
 
 /* ---- after a failed sync ---- */

@@ -277,11 +277,19 @@ void bough_commits_release(bough_commits *commits)
 static int count_changes(uint64_t *out, bough_store *store, const struct bough__commit_row *row)
 {
     struct bough__commit_row parent = {0};
+    struct bough__snapshot from = {0}, to = {0};
+    *out = BOUGH_UNKNOWN_PAGES;
     int rc = row->parent_count ? bough__catalog_commit_by_id(&parent, store->catalog, row->parents[0]) : BOUGH_OK;
+    if (rc == BOUGH_OK && row->parent_count)
+        rc = bough__snapshot_of_commit(&from, store, &parent);
     if (rc == BOUGH_OK)
-        rc = bough__tree_count_changes(out, store->space, &parent.tree, &row->tree, 0);
+        rc = bough__snapshot_of_commit(&to, store, row);
+    if (rc == BOUGH_OK)
+        rc = bough__tree_count_changes(out, store->space, &from.tree, &to.tree, 0);
+    bough__snapshot_release(&from); /* zeros where it was not pinned */
+    bough__snapshot_release(&to);
     bough__commit_row_clear(&parent);
-    return rc;
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc; /* gc gave the pages of one of them back */
 }
 
 static int to_public(bough_commit *out, bough_store *store, const struct bough__commit_row *row)

@@ -35,6 +35,7 @@ struct victims {
     struct victim *items;
     size_t count, capacity;
     bool recursive, force;
+    int64_t expired_ms; /* not 0: only what had expired then */
     uint32_t timeout_ms;
 };
 
@@ -137,6 +138,8 @@ static int check_victim(const struct victims *victims, struct bough__catalog *ca
 {
     if (row->is_protected)
         return bough__fail(BOUGH_REFUSED, "branch %s is protected", row->name);
+    if (victims->expired_ms != 0 && (row->expires_at_ms == 0 || row->expires_at_ms > victims->expired_ms))
+        return bough__fail(BOUGH_REFUSED, "branch %s has not expired", row->name);
     int rc = bough__catalog_children(catalog, row->id, refuse_stranger, (void *)victims);
     if (rc == BOUGH_REFUSED)
         rc = bough__fail(rc, "branch %s has children: %s", row->name, bough_error_message());
@@ -294,6 +297,28 @@ static int drop_once(bough_branches *out, struct victims *victims, bough_store *
     return rc;
 }
 
+static int drop_all(bough_branches *out, struct victims *victims, bough_store *store, const char *const *names,
+                    size_t count)
+{
+    memset(out, 0, sizeof *out);
+    int rc = STARTED_OVER;
+    for (int tries = 0; rc == STARTED_OVER && tries < TRIES_MAX; tries++) {
+        bough_branches_release(out);
+        rc = drop_once(out, victims, store, names, count);
+    }
+    if (rc == STARTED_OVER)
+        rc = bough__fail(BOUGH_BUSY, "branches are being forked faster than they can be deleted");
+    if (rc != BOUGH_OK)
+        bough_branches_release(out);
+    return rc;
+}
+
+int bough__branch_drop_expired(bough_branches *out, bough_store *store, const char *name, int64_t now_ms)
+{
+    struct victims victims = {.expired_ms = now_ms, .timeout_ms = GRACE_MS};
+    return drop_all(out, &victims, store, &name, 1);
+}
+
 int bough_branch_delete(bough_branches *out, bough_store *store, const char *const *names, size_t count,
                         const bough_options *options)
 {
@@ -301,15 +326,5 @@ int bough_branch_delete(bough_branches *out, bough_store *store, const char *con
     bough__options_read(&read, options);
     struct victims victims = {
         .recursive = read.recursive, .force = read.force, .timeout_ms = options ? read.timeout_ms : store->timeout_ms};
-    memset(out, 0, sizeof *out);
-    int rc = STARTED_OVER;
-    for (int tries = 0; rc == STARTED_OVER && tries < TRIES_MAX; tries++) {
-        bough_branches_release(out);
-        rc = drop_once(out, &victims, store, names, count);
-    }
-    if (rc == STARTED_OVER)
-        rc = bough__fail(BOUGH_BUSY, "branches are being forked faster than they can be deleted");
-    if (rc != BOUGH_OK)
-        bough_branches_release(out);
-    return rc;
+    return drop_all(out, &victims, store, names, count);
 }

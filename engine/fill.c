@@ -261,7 +261,7 @@ int bough__fill_run(struct bough__fill *fill, struct bough__source *source)
         rc = source->finish(source->context);
     fill->stored_bytes = run.appender ? bough__appender_count(run.appender) * BOUGH__NODE_SIZE : 0;
     fill->stored_bytes += fill->filler ? bough__filler_bytes(fill->filler) : 0;
-    bough__appender_end(run.appender);
+    fill->appender = run.appender;
     free(run.changes);
     return rc;
 }
@@ -273,5 +273,7 @@ void bough__fill_end(struct bough__fill *fill, bool keep)
     if (fill->filler)
         bough__filler_end(fill->filler, keep);
     fill->filler = NULL;
+    bough__appender_end(fill->appender);
+    fill->appender = NULL;
     bough__error_restore(&error);
 }

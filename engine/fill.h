@@ -17,9 +17,11 @@ struct bough__fill {
     uint64_t changed_pages;             /* against the base; without one, all pages */
     uint64_t stored_bytes;              /* layer and nodes that were written */
     struct bough__filler *filler;
+    struct bough__appender *appender;
 };
 
-/* Reads the whole source. What was stored stays only after bough__fill_end(fill, true). */
+/* Reads the whole source. What was stored stays only after bough__fill_end(fill, true), which is called when the
+ * catalog refers to it; until then its files are locked and gc leaves them alone. */
 int bough__fill_run(struct bough__fill *fill, struct bough__source *source);
 void bough__fill_end(struct bough__fill *fill, bool keep);
 

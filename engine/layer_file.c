@@ -207,6 +207,22 @@ int bough__layer_slot_check(const struct bough__layer_slot *slot, uint32_t block
 
 /* ---- files ---- */
 
+/* A draft that a crash left is taken over, unless gc, which locks it first, removes it before we have the lock. */
+static int open_draft(int *out_fd, const char *path, mode_t mode)
+{
+    for (;;) {
+        struct stat st = {0};
+        int rc = bough__os_open(out_fd, path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
+        if (rc == BOUGH_OK)
+            rc = bough__os_lock_wait(*out_fd, BOUGH__LAYER_READER_BYTE, BOUGH__SHARED, 10000, path);
+        if (rc == BOUGH_OK && bough__os.fstat(*out_fd, &st) != 0)
+            rc = bough__fail_errno("look at", path);
+        if (rc != BOUGH_OK || st.st_nlink > 0)
+            return rc;
+        bough__os_close(out_fd);
+    }
+}
+
 static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTOR], const uint8_t slots[2][SECTOR],
                      mode_t mode)
 {
@@ -216,7 +232,7 @@ static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTO
     memcpy(bytes, identity, SECTOR);
     memcpy(bytes + BOUGH__LAYER_SLOT_A_OFFSET, slots[0], SECTOR);
     memcpy(bytes + BOUGH__LAYER_SLOT_B_OFFSET, slots[1], SECTOR);
-    int rc = bough__os_open(out_fd, path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
+    int rc = open_draft(out_fd, path, mode);
     if (rc == BOUGH_OK)
         rc = bough__os_write(*out_fd, bytes, BOUGH__LAYER_FRAMES_OFFSET, 0, path);
     if (rc == BOUGH_OK)
@@ -263,6 +279,11 @@ done:
     free(draft);
     free(directory);
     return rc;
+}
+
+void bough__layer_file_settle(int fd)
+{
+    (void)bough__os_lock(fd, BOUGH__LAYER_READER_BYTE, BOUGH__UNLOCK, "a layer");
 }
 
 int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identity, const struct bough__space *space,

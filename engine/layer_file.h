@@ -57,7 +57,8 @@
 /* A chunk of the log takes one record at least, and the largest one at most. */
 #define BOUGH__LOG_CHUNK_MAX (BOUGH__LOG_RECORD_MAX + (128u << 10))
 #define BOUGH__EXTENTS_MAX (1u << 20) /* in a list of free extents */
-/* Locked (shared) by readers who cannot write to the store, and so cannot say in shared memory that they read. */
+/* Locked (shared) by readers who cannot write to the store, and so cannot say in shared memory that they read; and by
+ * who makes a layer that no row of the catalog knows yet. */
 #define BOUGH__LAYER_READER_BYTE 0
 
 struct bough__layer_slot {
@@ -91,9 +92,11 @@ bool bough__log_chunk_is_possible(uint64_t offset, uint64_t size, uint32_t block
 int bough__layer_slot_check(const struct bough__layer_slot *slot, uint32_t block_size, const char *path);
 
 /* Makes the file with identity and slot (in both places; sets the sequence), durable with its directory entry; *out_fd
- * is open for writing. */
+ * is open for writing. It is locked shared (BOUGH__LAYER_READER_BYTE) before it has its name; the caller lets go of
+ * that with bough__layer_file_settle when the catalog tells whose the layer is. Until then gc leaves it alone. */
 int bough__layer_file_create(int *out_fd, const struct bough__space *space,
                              const struct bough__layer_identity *identity, struct bough__layer_slot *slot);
+void bough__layer_file_settle(int fd);
 /* True: a file of that number was made at some time. A layer that is its branch's and was made is damaged when its file
  * is missing; one that was not is as its branch's head. Told by layers.made: 8 bytes for each number, the XXH3 of the
  * number (4 bytes) seeded with the store's key. They are written after the file is durable, and not synced: a power

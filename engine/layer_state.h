@@ -8,6 +8,7 @@
 
 #include "layer.h"
 #include "layer_file.h"
+#include "marks.h"
 #include "overlay.h"
 #include "recycler.h"
 #include "shm.h"
@@ -82,6 +83,11 @@ struct bough__checkpoint {
 /* Folds the overlay, and the transaction where given, into the tree and starts a new log generation; publishes. The
  * writer's. With a transaction, returning BOUGH_OK means that it is committed and durable. */
 int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn_or_null);
+/* For gc: a checkpoint that computes anew which frames are free, from what is marked and what the branch itself refers
+ * to; then the bytes of free frames go back to the file system. The writer's, who found beforehand that everyone is at
+ * the newest state (bough__shm_all_at_newest) and then marked what commits refer to: a commit on its way from an older
+ * state would be neither pinned nor marked otherwise. */
+int bough__layer_reclaim(struct bough__layer *layer, struct bough__marks *marks);
 /* After a failed sync: writes what is not known durable elsewhere, and folds. The writer's. */
 int bough__layer_heal(struct bough__layer *layer);
 /* The header's slot is in both places, or is put there: before the log is written to. The writer's. */
@@ -92,6 +98,8 @@ int bough__layer_sync(struct bough__layer *layer);
 int bough__layer_sync_anyway(struct bough__layer *layer);
 /* Takes and gives up the writer lock, in the process and between processes. BOUGH_BUSY does not wait. */
 int bough__layer_lock_writer(struct bough__layer *layer);
+/* Brings the layer up to date for the one who has just locked it, repairing what a dead writer left. */
+int bough__layer_prepare_writer(struct bough__layer *layer, struct bough__published *out);
 void bough__layer_unlock_writer(struct bough__layer *layer);
 
 #endif

@@ -84,6 +84,7 @@ struct bough__os_calls bough__os = {
     .fdatasync = fdatasync,
     .fsync = fsync,
     .ftruncate = ftruncate,
+    .fallocate = fallocate,
     .fstat = system_fstat,
     .lstat = system_lstat,
     .statfs = system_statfs,
@@ -214,6 +215,32 @@ int bough__os_check_local(const char *path)
                                "%s is on a network file system (%s); a store has to be on a disk of its machine", path,
                                network_systems[i].name);
     return BOUGH_OK;
+}
+
+int bough__os_punch(int fd, uint64_t offset, uint64_t len_bytes, const char *path)
+{
+    int result = 0;
+    do {
+        result = bough__os.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len_bytes);
+    } while (result != 0 && errno == EINTR);
+    if (result == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
+        return BOUGH_OK;
+    return bough__fail_errno("give back bytes of", path);
+}
+
+uint64_t bough__os_allocated(int fd, uint64_t offset, uint64_t len_bytes)
+{
+    uint64_t end = offset + len_bytes, bytes = 0;
+    while (offset < end) {
+        off_t data = bough__os.lseek(fd, (off_t)offset, SEEK_DATA);
+        if (data < 0 || (uint64_t)data >= end)
+            break; /* only holes are left, or the file ends */
+        off_t hole = bough__os.lseek(fd, data, SEEK_HOLE);
+        uint64_t stop = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
+        bytes += stop - (uint64_t)data;
+        offset = stop;
+    }
+    return bytes;
 }
 
 /* ---- locks ----------------------------------------------------------------------------------------------------- */

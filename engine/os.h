@@ -27,6 +27,7 @@ struct bough__os_calls {
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
     int (*ftruncate)(int fd, off_t size_bytes);
+    int (*fallocate)(int fd, int mode, off_t offset, off_t len_bytes);
     int (*fstat)(int fd, struct stat *out);
     int (*lstat)(const char *path, struct stat *out);
     int (*statfs)(const char *path, struct statfs *out);
@@ -63,6 +64,11 @@ int bough__os_write(int fd, const void *buffer, size_t len_bytes, uint64_t offse
 int bough__os_sync(int fd, const char *path);            /* fdatasync */
 int bough__os_sync_directory(const char *path);          /* makes names in it durable */
 int bough__os_size(uint64_t *out_bytes, int fd, const char *path);
+/* Gives the bytes back to the file system: they read as zeros, and the file keeps its size. Where the file system
+ * cannot do that, nothing happens. */
+int bough__os_punch(int fd, uint64_t offset, uint64_t len_bytes, const char *path);
+/* Of a range: the bytes that take room on the disk, as far as the file system tells. */
+uint64_t bough__os_allocated(int fd, uint64_t offset, uint64_t len_bytes);
 
 /* BOUGH_REFUSED where other machines may have the same files: locks and shared memory are of one machine. */
 int bough__os_check_local(const char *path);

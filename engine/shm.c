@@ -627,6 +627,16 @@ int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm)
     return found ? (int64_t)(now - oldest) : -1;
 }
 
+bool bough__shm_all_at_newest(struct bough__shm *shm)
+{
+    bool is_behind = false;
+    uint64_t *pinned = bough__alloc(BOUGH__SHM_PINS * sizeof *pinned);
+    size_t count = pinned != NULL ? bough__shm_pinned(shm, pinned, &is_behind, true) : 0;
+    bool all = pinned != NULL && (count == 0 || (pinned[0] == bough__shm_newest(shm) && !is_behind));
+    free(pinned);
+    return all;
+}
+
 /* ---- trees, for gc ---- */
 
 /* *out_is_open false: nobody has it open, or its first opener has not told of anything yet. */
@@ -654,6 +664,39 @@ static int look_if_open(struct bough__shm *out, bool *out_is_open, const char *d
     *out_is_open = rc == BOUGH_OK;
     /* Closed by all, or built anew, since the look at the lock: what its openers read then, others tell of. */
     return rc == BOUGH_NOT_FOUND || rc == BOUGH_CORRUPT ? BOUGH_OK : rc;
+}
+
+int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number, mode_t mode)
+{
+    bool is_linked = false;
+    int rc = BOUGH_OK;
+    *out = (struct bough__shm){.fd = -1, .opener = -1};
+    out->path = bough__format("%s/run/%u.shm", directory, number);
+    if (out->path == NULL)
+        return bough__fail_memory();
+    while (rc == BOUGH_OK && !is_linked) {
+        bough__os_close(&out->fd);
+        rc = open_file(out, mode);
+        if (rc == BOUGH_OK)
+            rc = bough__os_lock(out->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, out->path);
+        if (rc == BOUGH_OK)
+            rc = still_linked(&is_linked, out->fd, out->path);
+    }
+    if (rc != BOUGH_OK)
+        bough__shm_close(out, false);
+    return rc;
+}
+
+bool bough__shm_is_open(const char *directory, uint32_t number)
+{
+    int fd = -1;
+    char *path = bough__format("%s/run/%u.shm", directory, number);
+    bool is_open = path == NULL;
+    if (path != NULL && bough__os_open(&fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) == BOUGH_OK)
+        is_open = bough__os_is_locked(fd, LOCK_DEAD_MAN);
+    bough__os_close(&fd);
+    free(path);
+    return is_open;
 }
 
 int bough__shm_published_tree(const char *directory, uint32_t number, bough__shm_tree_callback *callback, void *context)

@@ -114,10 +114,17 @@ size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], 
 /* For how long the oldest pin of another process has been set; -1: there is none. */
 int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm);
 
+/* True: whoever has a pin that is not parked pins the newest state, as it is published now. The writer's. */
+bool bough__shm_all_at_newest(struct bough__shm *shm);
+
 /* Pins a tree alone, where the caller can tell afterwards whether that was in time; then it is sure. */
 int bough__shm_pin_tree(int *out_pin, struct bough__shm *shm, struct bough__node_ref top);
 void bough__shm_pin_is_sure(struct bough__shm *shm, int pin);
 
+/* The dead-man lock of run/NUMBER.shm alone, made for it where there is none: nobody has the layer open until
+ * bough__shm_close(shm, true). BOUGH_BUSY: somebody has. */
+int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number, mode_t mode);
+bool bough__shm_is_open(const char *directory, uint32_t number);
 /* The trees that the openers of run/NUMBER.shm may read: the published one, and those that are pinned. Nobody has it
  * open: none. is_sure false: see above. BOUGH_BUSY: it is open by another version of bough. A result other than 0 of
  * the callback stops and is returned. */

@@ -97,6 +97,10 @@ int bough__snapshot_count_changes(bough_page_diff *out, const struct bough__snap
  * fail the call: the branch is shown as dirty, with its head's size. */
 int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row,
                         bool is_new);
+/* Drops the branch if it had expired at now_ms, as bough_branch_delete does without force; for gc. */
+int bough__branch_drop_expired(bough_branches *out, struct bough_store *store, const char *name, int64_t now_ms);
+/* Bytes that the store's files take on the disk, but for what is in run/. */
+int bough__store_allocated(uint64_t *out, const struct bough_store *store);
 /* BOUGH_NOT_FOUND for a commit whose pages gc gave back. */
 int bough__commit_usable(const struct bough__commit_row *commit);
 /* Pins the commit's state, and looks at its row again, since gc may have been quicker: BOUGH_NOT_FOUND then. Not within

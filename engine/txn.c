@@ -130,17 +130,23 @@ static int adopt_header(struct bough__layer *layer)
     return rc;
 }
 
+int bough__layer_prepare_writer(struct bough__layer *layer, struct bough__published *out)
+{
+    int rc = adopt_header(layer);
+    if (rc != BOUGH_OK)
+        return rc;
+    pthread_mutex_lock(&layer->mutex);
+    rc = bough__layer_refresh(layer, out);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_become_writer(layer);
+    pthread_mutex_unlock(&layer->mutex);
+    return rc;
+}
+
 static int prepare_writer(struct bough__layer *layer, const struct bough__snapshot *snapshot)
 {
     struct bough__published state = {0};
-    int rc = adopt_header(layer);
-    if (rc == BOUGH_OK) {
-        pthread_mutex_lock(&layer->mutex);
-        rc = bough__layer_refresh(layer, &state);
-        if (rc == BOUGH_OK)
-            rc = bough__layer_become_writer(layer);
-        pthread_mutex_unlock(&layer->mutex);
-    }
+    int rc = bough__layer_prepare_writer(layer, &state);
     if (rc == BOUGH_OK && (bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED))
         rc = bough__layer_heal(layer);
     if (rc == BOUGH_OK && bough__shm_flags(&layer->shm) & BOUGH__SHM_PROTECTED)
@@ -268,6 +274,7 @@ static int create_file(struct bough__txn *txn)
     if (rc != BOUGH_OK)
         return rc;
     struct bough__overlay *overlay = NULL;
+    bough__layer_file_settle(layer->fd); /* the branch's row has the number */
     rc = bough__overlay_create(&overlay, &layer->head, 1, 0, 0);
     if (rc != BOUGH_OK)
         return rc; /* the file exists without a transaction, which is fine; nobody was told of it */

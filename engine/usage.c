@@ -37,6 +37,12 @@ static int add_allocated(uint64_t *bytes, const char *path, int depth)
     return rc;
 }
 
+int bough__store_allocated(uint64_t *out, const struct bough_store *store)
+{
+    *out = 0;
+    return add_allocated(out, store->space->directory, 1);
+}
+
 void bough_usage_release(bough_usage *usage)
 {
     for (size_t i = 0; i < usage->branch_count; i++)
@@ -153,7 +159,7 @@ int bough_disk_usage(bough_usage *out, bough_store *store)
     for (size_t i = 0; rc == BOUGH_OK && i < list.count; i++)
         rc = add_branch(out, usage, &list.items[i]);
     if (rc == BOUGH_OK)
-        rc = add_allocated(&out->store_bytes, store->space->directory, 1);
+        rc = bough__store_allocated(&out->store_bytes, store);
     bough_branches_release(&list);
     free(usage);
     if (rc != BOUGH_OK)

@@ -173,6 +173,7 @@ BOUGH_EXPORT int bough_branch_status(bough_status *out, bough_store *store, cons
 
 /* ---- commits, tags, REFs --------------------------------------------------------------------------------------- */
 
+#define BOUGH_UNKNOWN_PAGES UINT64_MAX
 typedef struct bough_commit {
     char id[BOUGH_ID_SIZE];
     char root[BOUGH_ID_SIZE];
@@ -182,7 +183,8 @@ typedef struct bough_commit {
     int64_t created_at_ms;
     uint64_t size_bytes;
     uint32_t page_size;         /* 0: an empty database */
-    uint64_t changed_pages;     /* against the first parent; all pages where there is none */
+    uint64_t changed_pages;     /* against the first parent; all pages where there is none; BOUGH_UNKNOWN_PAGES: nobody
+                                 * counted them while gc had not given the pages back */
     bool automatic;             /* made by the machine, not by a person */
     bool pruned;                /* its pages were given back by gc */
 } bough_commit;
@@ -290,6 +292,23 @@ typedef struct bough_usage {
 } bough_usage;
 BOUGH_EXPORT void bough_usage_release(bough_usage *usage);
 BOUGH_EXPORT int bough_disk_usage(bough_usage *out, bough_store *store);
+
+#define BOUGH_UNDO_DAYS 30
+typedef struct bough_collection {
+    uint64_t store_bytes;       /* allocated on disk, now */
+    uint64_t live_bytes;        /* of pages and map nodes that some state needs */
+    uint64_t freed_bytes;       /* given back; of a dry run: what would be */
+    bough_branches dropped;     /* branches whose time was over; of a dry run: that would be dropped */
+    size_t pruned;              /* commits whose pages nobody can ask for any more */
+} bough_collection;
+BOUGH_EXPORT void bough_collection_release(bough_collection *collection);
+/* Drops branches whose time is over, if nobody has them open and they have no children; then gives back every byte that
+ * no branch, tag, commit made by a person, or commit made by the machine in the last undo_days days needs (negative:
+ * BOUGH_UNDO_DAYS). Waits for nobody: what is in use at the moment is left for the next time. dry_run: changes nothing.
+ * BOUGH_BUSY: gc is running already, or somebody without permission to write reads the store. BOUGH_CORRUPT: a page
+ * map is damaged; nothing was given back. */
+BOUGH_EXPORT int bough_gc(bough_collection *out, bough_store *store, int undo_days, bool dry_run,
+                          const bough_options *options);
 
 /* ---- SQLite ---------------------------------------------------------------------------------------------------- */
 

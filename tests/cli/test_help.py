@@ -7,9 +7,9 @@ import subprocess
 import support
 
 COMMANDS = ["init", "import", "export", "branch", "switch", "rename", "delete", "protect", "unprotect", "reset", "promote",
-            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "verify", "du", "help"]
+            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "verify", "du", "gc", "help"]
 ALIASES = {"fork": "branch", "checkout": "switch", "drop": "delete", "rm": "delete", "snapshot": "commit"}
-LATER = ["compare", "try", "migrate", "run", "gc"]
+LATER = ["compare", "try", "migrate", "run"]
 
 
 class Help(support.Case):
@@ -146,7 +146,7 @@ class WrongUsage(support.Case):
                 ["switch", "a", "b"], ["rename", "a", "b", "c"], ["protect", "a", "b"], ["unprotect", "a", "b"],
                 ["status", "a", "b"], ["tree", "a"], ["commit", "a", "b"], ["log", "a", "b"], ["tag", "a", "b", "c"],
                 ["tag", "-d", "a", "b"], ["tag", "-d"], ["diff", "a", "b", "c"], ["sql", "a", "b", "c"],
-                ["url", "a", "b"], ["verify", "a", "b"], ["du", "a"], ["help", "a", "b"]]
+                ["url", "a", "b"], ["verify", "a", "b"], ["du", "a"], ["gc", "a"], ["gc", "--undo-days", "x"], ["help", "a", "b"]]
         for words in few + many:
             self.fails(2, *words)
 

@@ -427,7 +427,8 @@ static void seal_branch(struct world *world, unsigned index)
     CHECK_OK(bough_commit_create(&sealed, world->store, slot_name(index), NULL));
     lives_trace(world->life, "committed %s as %s", slot_name(index), sealed.id);
     slot->durable = slot->visible;
-    if (model->commit_count < MAX_COMMITS) {
+    /* Unchanged: the head may be a commit of the machine, which gc prunes. */
+    if (sealed.changed && model->commit_count < MAX_COMMITS) {
         struct commit *commit = &model->commits[model->commit_count];
         memset(commit, 0, sizeof *commit);
         memcpy(commit->id, sealed.id, sizeof commit->id);
@@ -524,13 +525,30 @@ static void import_branch(struct world *world, unsigned index)
     attempt_is_done(slot, true);
 }
 
+/* With connections open, idle ones, or none. */
+static void collect_garbage(struct world *world)
+{
+    bough_collection collection = {0};
+    bool is_dry = harness_below(&world->life->random, 8) == 0;
+    int undo_days = harness_below(&world->life->random, 4) ? 0 : -1;
+    if (harness_below(&world->life->random, 2))
+        close_connections(world);
+    lives_trace(world->life, "gc");
+    CHECK_OK(bough_gc(&collection, world->store, undo_days, is_dry, NULL));
+    lives_trace(world->life, "gc freed %llu bytes, %llu are live", (unsigned long long)collection.freed_bytes,
+                (unsigned long long)collection.live_bytes);
+    REQUIRE(collection.live_bytes <= collection.store_bytes, "%llu bytes are live in a store of %llu",
+            (unsigned long long)collection.live_bytes, (unsigned long long)collection.store_bytes);
+    bough_collection_release(&collection);
+}
+
 static void work(struct world *world)
 {
     int branch = random_branch(world);
     if (branch < 0)
         return;
     unsigned index = (unsigned)branch;
-    switch (harness_below(&world->life->random, 20)) {
+    switch (harness_below(&world->life->random, 22)) {
     case 0:
     case 1:
     case 2:
@@ -560,6 +578,10 @@ static void work(struct world *world)
         break;
     case 11:
         run_sql(connection(world, index), "VACUUM");
+        break;
+    case 12:
+    case 13:
+        collect_garbage(world);
         break;
     default:
         transaction(world, index);

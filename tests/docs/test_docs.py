@@ -131,7 +131,8 @@ class CommandLine(unittest.TestCase):
         runs = [("init", "shop.db"), ("branch", "premium"), ("sql", "premium", "CREATE TABLE u(a)"), ("status", "premium"),
                 ("diff", "main", "premium"), ("commit", "premium"), ("promote", "premium"),
                 ("reset", "main", "--to", "main~1"), ("log", "premium"), ("tag", "v1", "premium"), ("tree",),
-                ("export", "premium", "out.db"), ("import", "out.db", "-b", "main"), ("du",), ("verify",), ("url", "v1"),
+                ("export", "premium", "out.db"), ("import", "out.db", "-b", "main"), ("du",), ("gc",), ("verify",),
+                ("url", "v1"),
                 ("switch", "premium"), ("rename", "premium", "gold"), ("protect", "main"), ("unprotect", "main"),
                 ("delete", "gold")]
         self.assertEqual({run[0] for run in runs} | {"help"}, set(self.commands))

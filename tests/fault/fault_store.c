@@ -110,7 +110,18 @@ static void make_template(void)
     bough_branches_release(&branches);
     MUST(bough_tag_create(&tags, store, "v1", "dev"));
     bough_tags_release(&tags);
+    const char *const gone[] = {"gone", "gone-too"};
+    MUST(bough_branch_create(&branches, store, gone, 1, "leaf", NULL));
+    bough_branches_release(&branches);
+    MUST(run_on_branch("gone", "UPDATE t SET b = 'gone'"));
+    MUST(bough_branch_create(&branches, store, gone + 1, 1, "gone", NULL)); /* a commit of the machine */
+    bough_branches_release(&branches);
+    for (size_t i = 2; i-- > 0;) {
+        MUST(bough_branch_delete(&branches, store, gone + i, 1, NULL));
+        bough_branches_release(&branches);
+    }
     MUST(run_on_branch("dev", "UPDATE t SET b = 'dirty' WHERE a < 20"));
+    MUST(run_on_branch("dev", "UPDATE t SET b = hex(randomblob(400)); UPDATE t SET b = 'short'"));
     MUST(run_on_branch("leaf", "INSERT INTO t VALUES(1000, 'leaf')"));
     bough_store_close(store);
 }
@@ -476,6 +487,15 @@ static int op_usage(void *context)
     return rc;
 }
 
+static int op_gc(void *context)
+{
+    bough_collection collection = {0};
+    (void)context;
+    int rc = bough_gc(&collection, world.store, 0, false, NULL);
+    bough_collection_release(&collection);
+    return rc;
+}
+
 static int op_init(void *context)
 {
     bough_transfer transfer = {0};
@@ -578,6 +598,7 @@ int main(void)
         {"export into an open database", op_export_into, false},
         {"diff", op_diff, false},
         {"usage", op_usage, false},
+        {"gc", op_gc, false},
         {"init", op_init, true},
         {"init empty", op_init_empty, true},
         {"SQL, a small transaction", op_sql_small, true},

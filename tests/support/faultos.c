@@ -77,6 +77,11 @@ static int fault_ftruncate(int fd, off_t size)
     return fails(FAULTOS_TRUNCATE) ? -1 : fault.real.ftruncate(fd, size);
 }
 
+static int fault_fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    return fails(FAULTOS_TRUNCATE) ? -1 : fault.real.fallocate(fd, mode, offset, len);
+}
+
 static int fault_fstat(int fd, struct stat *out)
 {
     return fails(FAULTOS_STAT) ? -1 : fault.real.fstat(fd, out);
@@ -152,6 +157,7 @@ void faultos_install(void)
     bough__os.fdatasync = fault_fdatasync;
     bough__os.fsync = fault_fsync;
     bough__os.ftruncate = fault_ftruncate;
+    bough__os.fallocate = fault_fallocate;
     bough__os.fstat = fault_fstat;
     bough__os.lstat = fault_lstat;
     bough__os.statfs = fault_statfs;

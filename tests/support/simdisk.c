@@ -705,6 +705,26 @@ static int sim_ftruncate(int fd, off_t size)
     return result;
 }
 
+/* To whoever reads the file afterwards, zeros were written. */
+static int sim_fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    static const uint8_t zeros[65536];
+    pthread_mutex_lock(&mutex);
+    struct node *node = node_of_fd(fd);
+    if (node)
+        step(SIMDISK_PUNCH);
+    int result = real.fallocate(fd, mode, offset, len);
+    struct stat st = {0};
+    if (node && result == 0 && real.fstat(fd, &st) == 0) {
+        off_t end = offset + len < st.st_size ? offset + len : st.st_size;
+        for (off_t at = offset; at < end; at += (off_t)sizeof zeros)
+            data_op_add(node, false, (uint64_t)at, zeros,
+                        end - at < (off_t)sizeof zeros ? (size_t)(end - at) : sizeof zeros);
+    }
+    pthread_mutex_unlock(&mutex);
+    return result;
+}
+
 static void sync_directory(const struct node *directory)
 {
     size_t kept = 0;
@@ -854,6 +874,7 @@ static void put_calls(void)
     bough__os.open = sim_open;
     bough__os.pwrite = sim_pwrite;
     bough__os.ftruncate = sim_ftruncate;
+    bough__os.fallocate = sim_fallocate;
     bough__os.fdatasync = sim_sync;
     bough__os.fsync = sim_sync;
     bough__os.unlink = sim_unlink;

@@ -12,6 +12,7 @@
  *  - the size follows the order of writes and truncations up to some point, apart from the data; what lies below it and
  *    was not written is zeros, or (in some losses) garbage
  *  - names changed since the last sync of their directory are kept or dropped one by one; a rename is never half done
+ *  - bytes that are given back count as zeros that are written
  *  - memory shared through mmap counts as one write that was never synced
  *  - after a failed sync the page cache shows what the disk does not have, and a later sync does not bring it back
  */
@@ -26,7 +27,8 @@ enum simdisk_step {
     SIMDISK_SYNC = 2,     /* of a file or a directory */
     SIMDISK_TRUNCATE = 4,
     SIMDISK_NAME = 8,     /* create, rename, link, unlink, mkdir, rmdir */
-    SIMDISK_ANY = 15
+    SIMDISK_PUNCH = 16,   /* giving back a part of a file */
+    SIMDISK_ANY = 31
 };
 
 enum simdisk_loss {
