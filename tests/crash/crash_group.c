@@ -355,6 +355,8 @@ struct step {
     unsigned mask;
     uint64_t nth;
     enum simdisk_loss loss;
+    bool power_fails_later; /* when the first branch was looked at, and written to by every other one who looks */
+    uint64_t boot;
 };
 
 static void group_in(const struct step *step, uint32_t token)
@@ -374,7 +376,7 @@ static void group_in(const struct step *step, uint32_t token)
 }
 
 /* A process of its own that looks at one branch: whether the transaction is there. */
-static bool is_there(const struct step *step, unsigned branch, uint64_t boot)
+static bool is_there(const struct step *step, unsigned branch)
 {
     int status = 0;
     fflush(NULL);
@@ -383,7 +385,7 @@ static bool is_there(const struct step *step, unsigned branch, uint64_t boot)
         uint32_t tokens[MAX_TOKENS];
         struct world world = {0};
         snprintf(world.store_path, sizeof world.store_path, "%s", step->store_path);
-        simdisk_resume(boot);
+        simdisk_resume(step->boot);
         sqlite_bridge_install();
         CHECK_OK(bough_vfs_register(false));
         sqlite3 *db = open_branch(&world, branch);
@@ -402,14 +404,34 @@ static bool is_there(const struct step *step, unsigned branch, uint64_t boot)
     return WEXITSTATUS(status) == 1;
 }
 
+static void lose_power(struct step *step)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        simdisk_resume(step->boot);
+        simdisk_power_loss(SIMDISK_LOSE_ALL, step->nth);
+        _exit(0);
+    }
+    REQUIRE(pid > 0 && waitpid(pid, NULL, 0) == pid, "power loss");
+    step->boot++;
+}
+
+static void make_directory(struct step *step)
+{
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(step->directory, sizeof step->directory, "%s/bough-crash-group-XXXXXX", base);
+    REQUIRE(mkdtemp(step->directory) != NULL, "%s", step->directory);
+    snprintf(step->store_path, sizeof step->store_path, "%s/s.bough", step->directory);
+}
+
 /* Returns whether the transaction has as many steps; *out_kept: whether it is there though nobody was told so. */
 static bool crash_once(bool *out_kept, struct step *step)
 {
     static const unsigned orders[][BRANCHES] = {{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {1, 2, 0}, {0, 2, 1}, {2, 0, 1}};
     const unsigned *order = orders[step->nth % COUNT_OF(orders)];
     int status = 0, found = -1;
-    REQUIRE(mkdtemp(step->directory) != NULL, "%s", step->directory);
-    snprintf(step->store_path, sizeof step->store_path, "%s/s.bough", step->directory);
+    make_directory(step);
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
@@ -425,10 +447,13 @@ static bool crash_once(bool *out_kept, struct step *step)
     REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status), "the writer failed");
     int code = WEXITSTATUS(status);
     REQUIRE(code == EXIT_SUCCESS || code == SIMDISK_EXIT || code == SIMDISK_KILLED, "the writer failed");
+    step->boot = code == SIMDISK_EXIT ? 2 : 1;
     for (unsigned i = 0; i < BRANCHES; i++) {
         if (!(step->mask & 1u << order[i]))
             continue;
-        int now = is_there(step, order[i], code == SIMDISK_EXIT ? 2 : 1);
+        int now = is_there(step, order[i]);
+        if (found < 0 && step->power_fails_later)
+            lose_power(step);
         REQUIRE(found < 0 || found == now, "branches %x, step %llu, %s: half of the transaction is there", step->mask,
                 (unsigned long long)step->nth, simdisk_loss_name(step->loss));
         found = now;
@@ -439,22 +464,59 @@ static bool crash_once(bool *out_kept, struct step *step)
     return code != EXIT_SUCCESS;
 }
 
-static void crash_each_step(unsigned mask, enum simdisk_loss loss)
+static void crash_each_step(unsigned mask, enum simdisk_loss loss, bool power_fails_later)
 {
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     bool is_hit = true, is_kept = false;
     unsigned steps = 0, kept = 0;
     for (uint64_t nth = 1; is_hit; nth++) {
-        struct step step = {.mask = mask, .nth = nth, .loss = loss};
-        snprintf(step.directory, sizeof step.directory, "%s/bough-crash-group-XXXXXX", base);
+        struct step step = {.mask = mask, .nth = nth, .loss = loss, .power_fails_later = power_fails_later};
         is_hit = crash_once(&is_kept, &step);
         steps += is_hit;
         kept += is_kept;
     }
-    printf("crash-group: branches %x, %s: %u steps, after %u the transaction is there\n", mask,
-           simdisk_loss_name(loss), steps, kept);
+    printf("crash-group: branches %x, %s%s: %u steps, after %u the transaction is there\n", mask,
+           simdisk_loss_name(loss), power_fails_later ? " and a power loss" : "", steps, kept);
     fflush(stdout); /* or every later process would say it again */
     REQUIRE(steps >= 5 && kept < steps, "too few steps");
+}
+
+/* ---- a decision whose sync fails ---- */
+
+/* It may be on the disk all the same. One branch goes on, then the power is lost. */
+static void fail_decision(uint64_t seed)
+{
+    int status = 0;
+    struct step step = {.mask = ALL, .nth = seed, .boot = 1};
+    make_directory(&step);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct world world = {0};
+        snprintf(world.store_path, sizeof world.store_path, "%s", step.store_path);
+        simdisk_install(step.directory, 1);
+        sqlite_bridge_install();
+        CHECK_OK(bough_vfs_register(false));
+        make_store(step.store_path, 1024);
+        open_all(&world);
+        for (uint32_t token = 3; token >= 2; token--) {
+            run_sql(world.db, "BEGIN");
+            for (unsigned i = 0; i < BRANCHES; i++)
+                apply(world.db, schemas[i], token);
+            if (token == 2)
+                simdisk_fail_sync_at(BRANCHES + 1, seed); /* after those of the branches */
+            int rc = try_sql(world.db, "COMMIT");
+            REQUIRE(rc == (token == 2 ? SQLITE_IOERR : SQLITE_OK), "COMMIT: %s", sqlite3_errmsg(world.db));
+        }
+        run_sql(world.db, "UPDATE y.t SET pad = 'on'");
+        fflush(NULL);
+        simdisk_power_loss(SIMDISK_LOSE_ALL, seed);
+        _exit(EXIT_SUCCESS);
+    }
+    REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "the writer failed");
+    step.boot = 2;
+    for (unsigned i = 0; i < BRANCHES; i++)
+        REQUIRE(!is_there(&step, i), "seed %llu: %s has a transaction that failed", (unsigned long long)seed, names[i]);
+    harness_remove_tree(step.directory);
 }
 
 int main(void)
@@ -464,8 +526,11 @@ int main(void)
     simdisk_share();
     for (size_t i = 0; i < COUNT_OF(masks); i++) {
         for (enum simdisk_loss loss = SIMDISK_RANDOM; loss < SIMDISK_LOSSES; loss++)
-            crash_each_step(masks[i], loss);
-        crash_each_step(masks[i], SIMDISK_KILL);
+            crash_each_step(masks[i], loss, false);
+        crash_each_step(masks[i], SIMDISK_KILL, false);
+        crash_each_step(masks[i], SIMDISK_KILL, true);
     }
+    for (uint64_t seed = 1; seed <= 20; seed++)
+        fail_decision(seed);
     return lives_run(&story, 1, 40);
 }
