@@ -5,9 +5,13 @@
  */
 #include "database.h"
 
+#include "move.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static bough_store *store;
 
@@ -357,6 +361,71 @@ TEST(exclusive_mode)
     bough_store_close(store);
 }
 
+/* ---- whoever moves the branch is killed on the way ---- */
+
+enum moment { BEFORE_THE_ROW, AFTER_THE_ROW };
+
+/* Another process begins to reset main to its base and dies. */
+static void die_in_a_move(enum moment moment)
+{
+    const char *path = harness_path("s.bough");
+    pid_t child = fork();
+    if (child == 0) {
+        bough_store *own = NULL;
+        struct bough__move move;
+        struct bough__branch_row now = {0};
+        int rc = bough_store_open(&own, path, NULL);
+        rc = rc ? rc : bough__move_begin(&move, own, "main", 0);
+        rc = rc ? rc : bough__catalog_begin(own->catalog);
+        rc = rc ? rc : bough__move_read(&now, &move);
+        memcpy(now.head, now.base, sizeof now.head);
+        rc = rc ? rc : bough__move_write(&move, &now);
+        if (moment == AFTER_THE_ROW)
+            rc = bough__move_finish(&move, rc);
+        _exit(rc == BOUGH_OK ? 0 : 1);
+    }
+    int status = 0;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void killed(enum moment moment, bool reads_meanwhile)
+{
+    bool is_moved = moment == AFTER_THE_ROW;
+    begin();
+    sqlite3 *db = database_open(), *reader = database_open();
+    database_fill(db, 20, 100);
+    if (reads_meanwhile)
+        database_run(reader, "BEGIN; SELECT * FROM t");
+    die_in_a_move(moment);
+    if (reads_meanwhile)
+        ck_assert_int_eq(database_number(reader, "SELECT count(*) FROM t"), 20);
+    if (is_moved) {
+        CODE(SQLITE_ERROR, database_try(db, "SELECT * FROM t") & 0xff); /* the base is empty */
+        database_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+    }
+    for (int i = 0; i < 5; i++)
+        database_run(db, "INSERT INTO t VALUES(%d, 'after')", 100 + i);
+    if (reads_meanwhile) {
+        ck_assert_int_eq(database_number(reader, "SELECT count(*) FROM t"), 20);
+        CODE(SQLITE_BUSY_SNAPSHOT, database_try(reader, "INSERT INTO t VALUES(200, 'x')"));
+        database_run(reader, "COMMIT");
+    }
+    ck_assert_int_eq(database_number(reader, "SELECT count(*) FROM t"), is_moved ? 5 : 25);
+    same(db, "SELECT * FROM t");
+    same(reader, "SELECT * FROM t");
+    ASSERT_OK(reset(NULL, false)); /* and the branch can be moved again */
+    same(db, "SELECT count(*) FROM sqlite_schema");
+    database_close(reader);
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(killed_before_the_row) { killed(BEFORE_THE_ROW, false); }
+TEST(killed_before_the_row_beside_a_reader) { killed(BEFORE_THE_ROW, true); }
+TEST(killed_after_the_row) { killed(AFTER_THE_ROW, false); }
+TEST(killed_after_the_row_beside_a_reader) { killed(AFTER_THE_ROW, true); }
+
 /* ---- other ways to another state ---- */
 
 TEST(another_page_size_comes_in)
@@ -638,6 +707,10 @@ int main(void)
         CASE(a_writer_is_waited_for_and_not_lost),
         CASE(a_stale_transaction_cannot_be_written),
         CASE(exclusive_mode),
+        CASE(killed_before_the_row),
+        CASE(killed_before_the_row_beside_a_reader),
+        CASE(killed_after_the_row),
+        CASE(killed_after_the_row_beside_a_reader),
         CASE(another_page_size_comes_in),
         CASE(a_vacuum_changes_the_page_size),
         CASE(a_vacuum_in_exclusive_mode),
