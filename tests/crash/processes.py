@@ -25,7 +25,8 @@ class StoreTest(unittest.TestCase):
 
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="bough-processes-")
-        self.addCleanup(shutil.rmtree, self.dir, True)
+        if not os.environ.get("BOUGH_KEEP"):
+            self.addCleanup(shutil.rmtree, self.dir, True)
         path = os.path.join(self.dir, "shop.db")
         db = sqlite3.connect(path)
         db.executescript(self.SCHEMA)
