@@ -21,6 +21,8 @@
 
 /* The log of a generation begins in a chunk of at least this size, away from the header. */
 #define LOG_CHUNK (64u << 10)
+/* From so many late frames on, a sync is spent on them. */
+#define LATE_MANY 64u
 
 /* Overlay and transaction in one ascending list; the transaction's version of a block counts. */
 static int merge(struct bough__fold_page **out, size_t *out_count, uint64_t *out_keep, struct bough__layer *layer,
@@ -128,28 +130,64 @@ static int put_header(struct bough__layer *layer, struct bough__layer_slot *slot
 /* What a checkpoint collects: the frames that were superseded since the last one, as far as they were born after the
  * hold. A frame may have been used again in the meantime, for the same block or another, so being superseded once does
  * not make it dead: what the new tree refers to is taken out at the end. Only blocks that were touched since the last
- * checkpoint can refer to a frame that was used again. */
+ * checkpoint can refer to a frame that was used again.
+ *
+ * What the checkpoint's own transaction supersedes is part of the newest published state until that transaction is
+ * published, and so a commit may still pin and hold it. These frames are `late`: they go to the list after publishing,
+ * by the hold of then. For every other frame the hold that is read here is good enough: who commits a state in which
+ * it lives has raised the hold before a newer state was published. */
 struct sweep {
     struct bough__layer *layer;
     const struct bough__tree *tree; /* the new one */
+    uint64_t txn;                   /* the checkpoint's own, not published yet; 0: none */
     uint64_t hold_txn;
     struct bough__frames freed;
+    struct bough__dead_frame *late;
+    size_t late_count, late_capacity;
     uint64_t *live;
     size_t live_count, live_capacity;
 };
 
-static int sweep_frame(struct sweep *sweep, uint64_t frame, uint64_t birth)
+static void release_sweep(struct sweep *sweep)
+{
+    bough__frames_release(&sweep->freed);
+    free(sweep->late);
+    free(sweep->live);
+    sweep->late = NULL;
+    sweep->live = NULL;
+}
+
+static int sweep_late(struct sweep *sweep, uint64_t frame, uint64_t birth)
+{
+    if (sweep->late_count == sweep->late_capacity) {
+        size_t capacity = sweep->late_capacity * 2 + 64;
+        struct bough__dead_frame *late = bough__realloc(sweep->late, capacity * sizeof *late);
+        if (late == NULL)
+            return bough__fail_memory();
+        sweep->late = late;
+        sweep->late_capacity = capacity;
+    }
+    sweep->late[sweep->late_count++] = (struct bough__dead_frame){frame, birth, sweep->txn};
+    return BOUGH_OK;
+}
+
+static int sweep_frame(struct sweep *sweep, uint64_t frame, uint64_t birth, bool is_late)
 {
     if (frame == BOUGH__NO_FRAME || birth <= sweep->hold_txn)
         return BOUGH_OK;
-    return bough__frames_add(&sweep->freed, frame, 1);
+    return is_late ? sweep_late(sweep, frame, birth) : bough__frames_add(&sweep->freed, frame, 1);
 }
 
-static int sweep_entry(void *context, uint64_t block, const struct bough__entry *entry)
+static int sweep_entry(struct sweep *sweep, const struct bough__entry *entry, bool is_late)
+{
+    return entry->layer == sweep->layer->number ? sweep_frame(sweep, entry->frame, entry->birth, is_late) : BOUGH_OK;
+}
+
+static int sweep_cut(void *context, uint64_t block, const struct bough__entry *entry)
 {
     struct sweep *sweep = context;
     (void)block;
-    return entry->layer == sweep->layer->number ? sweep_frame(sweep, entry->frame, entry->birth) : BOUGH_OK;
+    return sweep_entry(sweep, entry, sweep->txn != 0);
 }
 
 static int keep_live(struct sweep *sweep, uint64_t block)
@@ -170,34 +208,89 @@ static int keep_live(struct sweep *sweep, uint64_t block)
     return BOUGH_OK;
 }
 
+/* A version of this generation. The newest one of its block can only be superseded by the checkpoint's transaction. */
+static int sweep_version(struct sweep *sweep, const struct bough__overlay_entry *entry)
+{
+    struct bough__overlay *overlay = sweep->layer->overlay;
+    struct bough__overlay_entry newest = {0};
+    bool is_late = sweep->txn != 0 &&
+                   bough__overlay_find(&newest, overlay, entry->block, overlay->newest_txn) == BOUGH__OVERLAY_FRAME &&
+                   newest.txn == entry->txn;
+    int rc = sweep_frame(sweep, entry->frame, entry->txn, is_late);
+    return rc == BOUGH_OK ? keep_live(sweep, entry->block) : rc;
+}
+
+/* A page of the new tree, and what the old tree has in its block. */
+static int sweep_page(struct sweep *sweep, const struct bough__fold_page *page)
+{
+    struct bough__overlay *overlay = sweep->layer->overlay;
+    struct bough__overlay_entry version = {0};
+    struct bough__entry old = {0};
+    int rc = BOUGH_OK;
+    bool is_own = page->birth == sweep->txn; /* no state has had it, should it turn out to be of no use */
+    bool was_superseded =
+        bough__overlay_find(&version, overlay, page->block, overlay->newest_txn) != BOUGH__OVERLAY_MISS;
+    if (sweep->txn == 0 || is_own)
+        rc = sweep_frame(sweep, page->frame, page->birth, false);
+    if (rc == BOUGH_OK)
+        rc = bough__map_lookup(&old, sweep->layer->space->nodes, &overlay->tree, page->block);
+    if (rc == BOUGH_OK)
+        rc = sweep_entry(sweep, &old, sweep->txn != 0 && !was_superseded);
+    return rc == BOUGH_OK ? keep_live(sweep, page->block) : rc;
+}
+
+static int by_frame(const void *a, const void *b)
+{
+    const struct bough__dead_frame *x = a, *y = b;
+    return x->frame != y->frame ? (x->frame > y->frame) - (x->frame < y->frame)
+                                : (x->birth > y->birth) - (x->birth < y->birth);
+}
+
+/* Of a late frame its last life counts, whatever it held before in this generation; live ones are not late. */
+static int sift_late(struct sweep *sweep)
+{
+    size_t kept = 0, live = 0;
+    if (sweep->late_count == 0)
+        return BOUGH_OK;
+    qsort(sweep->late, sweep->late_count, sizeof *sweep->late, by_frame);
+    for (size_t i = 0; i < sweep->late_count; i++) {
+        uint64_t frame = sweep->late[i].frame;
+        while (live < sweep->live_count && sweep->live[live] < frame)
+            live++;
+        if (live < sweep->live_count && sweep->live[live] == frame)
+            continue;
+        kept -= kept != 0 && sweep->late[kept - 1].frame == frame;
+        sweep->late[kept++] = sweep->late[i];
+    }
+    sweep->late_count = kept;
+    uint64_t *frames = bough__alloc((kept + 1) * sizeof *frames);
+    if (frames == NULL)
+        return bough__fail_memory();
+    for (size_t i = 0; i < kept; i++)
+        frames[i] = sweep->late[i].frame;
+    int rc = bough__frames_subtract(&sweep->freed, frames, kept);
+    free(frames);
+    return rc;
+}
+
 /* Every version of this generation, and what the old tree had in the blocks that changed or were cut off. */
 static int sweep_generation(struct sweep *sweep, const struct bough__fold_page *pages, size_t count, uint64_t keep)
 {
     int rc = BOUGH_OK;
     const struct bough__overlay *overlay = sweep->layer->overlay;
-    for (uint32_t i = 0; rc == BOUGH_OK && i < overlay->entry_count; i++) {
-        rc = sweep_frame(sweep, overlay->entries[i].frame, overlay->entries[i].txn);
-        if (rc == BOUGH_OK)
-            rc = keep_live(sweep, overlay->entries[i].block);
-    }
-    for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
-        struct bough__entry old = {0};
-        rc = sweep_frame(sweep, pages[i].frame, pages[i].birth);
-        if (rc == BOUGH_OK)
-            rc = bough__map_lookup(&old, sweep->layer->space->nodes, &overlay->tree, pages[i].block);
-        if (rc == BOUGH_OK)
-            rc = sweep_entry(sweep, pages[i].block, &old);
-        if (rc == BOUGH_OK)
-            rc = keep_live(sweep, pages[i].block);
-    }
+    for (uint32_t i = 0; rc == BOUGH_OK && i < overlay->entry_count; i++)
+        rc = sweep_version(sweep, &overlay->entries[i]);
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++)
+        rc = sweep_page(sweep, &pages[i]);
     if (rc == BOUGH_OK && keep != BOUGH__KEEP_ALL)
-        rc = bough__map_walk(sweep->layer->space->nodes, &overlay->tree, keep, sweep_entry, sweep);
+        rc = bough__map_walk(sweep->layer->space->nodes, &overlay->tree, keep, sweep_cut, sweep);
     if (rc != BOUGH_OK)
         return rc;
     if (sweep->live_count != 0)
         qsort(sweep->live, sweep->live_count, sizeof *sweep->live, bough__by_number);
     bough__frames_join(&sweep->freed);
-    return bough__frames_subtract(&sweep->freed, sweep->live, sweep->live_count);
+    rc = bough__frames_subtract(&sweep->freed, sweep->live, sweep->live_count);
+    return rc == BOUGH_OK ? sift_late(sweep) : rc;
 }
 
 static int sweep_chunk(struct sweep *sweep, const struct bough__log_position *position, uint64_t kept_offset)
@@ -332,31 +425,77 @@ static int find_unreferred(struct bough__frames *out, struct bough__layer *layer
 }
 
 /* The next generation's list: what was free and still is, and what this generation freed. */
-static int store_free(struct bough__frames *out, struct bough__layer *layer, struct bough__layer_slot *slot,
+static int store_free(struct bough__frames *out, struct sweep *sweep, struct bough__layer_slot *slot,
                       const struct bough__fold_page *pages, size_t count, uint64_t keep, bool keeps_frames,
-                      struct bough__frames *unreferred)
+                      const struct bough__frames *unreferred)
 {
     struct bough__frames list = {0};
-    struct sweep sweep = {.layer = layer, .tree = &slot->tree, .hold_txn = bough__shm_hold(&layer->shm)};
+    struct bough__layer *layer = sweep->layer;
     int rc = bough__layer_free_extents(&list, layer, &layer->slot, layer->overlay);
     if (rc == BOUGH_OK)
         rc = take_out(&list, pages, count);
     if (rc == BOUGH_OK && !keeps_frames)
-        rc = sweep_generation(&sweep, pages, count, keep);
+        rc = sweep_generation(sweep, pages, count, keep);
     if (rc == BOUGH_OK)
-        rc = sweep_log(&sweep, slot->log_offset);
+        rc = sweep_log(sweep, slot->log_offset);
     if (rc == BOUGH_OK)
-        rc = add_all(&list, &sweep.freed);
+        rc = add_all(&list, &sweep->freed);
     if (rc == BOUGH_OK)
         rc = add_all(&list, unreferred);
     if (rc == BOUGH_OK)
         rc = bough__recycler_unborn(&list, &layer->recycler);
     if (rc == BOUGH_OK)
         rc = bough__frames_store(&list, layer->fd, layer->path, slot, layer->block_size);
-    bough__frames_release(&sweep.freed);
-    free(sweep.live);
     *out = list;
     return rc;
+}
+
+/* After publishing: the late frames join the list, and a slot names the new one. Its twin goes on naming the shorter
+ * list, which is right too. On failure gc finds the frames. */
+static void store_late(struct bough__frames *list, const struct sweep *sweep, struct bough__published *state)
+{
+    struct bough__layer *layer = sweep->layer;
+    struct bough__layer_slot slot = layer->slot;
+    struct bough__frames longer = {0};
+    uint64_t hold_txn = bough__shm_hold(&layer->shm);
+    int rc = add_all(&longer, list);
+    for (size_t i = 0; rc == BOUGH_OK && i < sweep->late_count; i++)
+        if (sweep->late[i].birth > hold_txn)
+            rc = bough__frames_add(&longer, sweep->late[i].frame, 1);
+    bough__frames_join(&longer);
+    slot.sequence++; /* hold_txn stays: it tells of the generation's beginning */
+    if (rc == BOUGH_OK)
+        rc = bough__frames_store(&longer, layer->fd, layer->path, &slot, layer->block_size);
+    if (rc == BOUGH_OK && slot.frame_count != state->frame_count) {
+        /* The list's own place is taken from here on, whatever comes of the rest. */
+        state->frame_count = slot.frame_count;
+        bough__shm_publish(&layer->shm, state);
+    }
+    if (rc == BOUGH_OK && put_slot(layer, &slot) == BOUGH_OK) {
+        set_slot(layer, &slot);
+        bough__frames_release(list);
+        *list = longer;
+        return;
+    }
+    if (rc == BOUGH_OK) { /* the twin stands alone */
+        slot = layer->slot;
+        slot.is_doubled = false;
+        set_slot(layer, &slot);
+    }
+    bough__frames_release(&longer);
+}
+
+/* Without memory they are free at the next opening. */
+static void free_frames_of(const struct sweep *sweep, struct bough__frames *list, struct bough__published *state)
+{
+    struct bough__layer *layer = sweep->layer;
+    if (sweep->late_count >= LATE_MANY)
+        store_late(list, sweep, state);
+    if (!layer->is_writer)
+        return;
+    (void)bough__recycler_add(&layer->recycler, list, state->txn);
+    for (size_t i = 0; i < sweep->late_count && sweep->late_count < LATE_MANY; i++)
+        bough__recycler_died(&layer->recycler, sweep->late[i].frame, sweep->late[i].birth, sweep->late[i].death);
 }
 
 /* ---- the checkpoint ---- */
@@ -403,10 +542,12 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     struct bough__layer_slot slot = layer->slot;
     struct bough__fold_page *pages = NULL;
     struct bough__frames unreferred = {0};
+    struct sweep sweep = {.layer = layer, .tree = &slot.tree};
     size_t count = 0;
     uint64_t keep = BOUGH__KEEP_ALL;
     bough__shm_read(&state, &layer->shm);
     if (txn != NULL) {
+        sweep.txn = txn->txn > state.txn ? txn->txn : 0;
         state.txn = txn->txn;
         state.size_bytes = txn->size_bytes;
         state.frame_count = txn->frame_count;
@@ -421,14 +562,14 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     slot.sequence++;
     slot.generation++;
     slot.txn = slot.durable_txn = state.txn;
-    slot.hold_txn = bough__shm_hold(&layer->shm);
+    sweep.hold_txn = slot.hold_txn = bough__shm_hold(&layer->shm);
     slot.frame_count = state.frame_count;
     if (rc == BOUGH_OK)
         rc = place_log(layer, &slot);
     if (rc == BOUGH_OK && marks != NULL)
         rc = find_unreferred(&unreferred, layer, marks, &slot, state.frame_count);
     if (rc == BOUGH_OK)
-        rc = store_free(out_free, layer, &slot, pages, count, keep, txn != NULL && txn->keeps_frames, &unreferred);
+        rc = store_free(out_free, &sweep, &slot, pages, count, keep, txn != NULL && txn->keeps_frames, &unreferred);
     bough__frames_release(&unreferred);
     free(pages);
     if (rc == BOUGH_OK)
@@ -438,6 +579,7 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     if (rc != BOUGH_OK) {
         bough__appender_end(appender);
         bough__overlay_release(overlay);
+        release_sweep(&sweep);
         return rc;
     }
     overlay->position = bough__layer_log_start(&slot);
@@ -448,9 +590,8 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     bough__appender_end(appender); /* not before: see nodes.h */
     bough__shm_raise_durable(&layer->shm, slot.txn);
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
-    /* Without memory they are free at the next opening. */
-    if (layer->is_writer)
-        (void)bough__recycler_add(&layer->recycler, out_free, slot.txn);
+    free_frames_of(&sweep, out_free, &state);
+    release_sweep(&sweep);
     return BOUGH_OK;
 }
 

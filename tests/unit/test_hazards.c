@@ -512,6 +512,63 @@ TEST(equal_pages_under_a_snapshot)
     close_layer();
 }
 
+/* A commit pins the newest state while a transaction that supersedes nearly all of it is on its way through a
+ * checkpoint. What the checkpoint frees was chosen before the commit's hold; the commit keeps its pages all the same. */
+static struct {
+    int sync, wanted; /* the sync at which the commit comes */
+    struct bough__snapshot snapshot;
+    int (*fdatasync)(int fd);
+} between;
+
+static int commit_at_a_sync(int fd)
+{
+    if (++between.sync == between.wanted)
+        ASSERT_OK(bough__snapshot_pin_and_hold(&between.snapshot, layer));
+    return between.fdatasync(fd);
+}
+
+TEST(a_commit_beside_a_bulk_transaction)
+{
+    enum { PAGES = 3000, SYNCS = 6 };
+    bool was_seen = false;
+    for (int wanted = 1; wanted <= SYNCS; wanted++) {
+        struct bough__snapshot committed = {0};
+        struct bough__tree tree = {0};
+        make_store();
+        open_layer(LAYER, NULL);
+        ASSERT_OK(transaction(0, PAGES, 1, BOUGH__DURABLE));
+        /* In the log; the last ones lie in frames that were used and freed since it began. */
+        for (int i = 0; i < 8; i++)
+            ASSERT_OK(transaction(0, 40, i == 7 ? 2 : 100 + i, BOUGH__DURABLE));
+        between.sync = 0;
+        between.wanted = wanted;
+        between.snapshot = (struct bough__snapshot){0};
+        between.fdatasync = bough__os.fdatasync;
+        bough__os.fdatasync = commit_at_a_sync;
+        ASSERT_OK(transaction(0, PAGES, 3, BOUGH__DURABLE));
+        bough__os.fdatasync = between.fdatasync;
+        if (between.sync < wanted)
+            ASSERT_OK(bough__snapshot_pin_and_hold(&between.snapshot, layer));
+        bool is_old = between.snapshot.txn == 9;
+        was_seen = was_seen || (is_old && wanted > 1);
+        ASSERT_OK(bough__snapshot_fold(&tree, NULL, &between.snapshot));
+        bough__snapshot_release(&between.snapshot);
+        if (wanted % 2 == 0) { /* also when the frames are known from the file alone */
+            close_layer();
+            open_layer(LAYER, NULL);
+            bough__layer_hold(layer, is_old ? 9 : 10);
+        }
+        for (int i = 0; i < 3; i++)
+            ASSERT_OK(transaction(0, PAGES, 4 + i, BOUGH__DURABLE));
+        ASSERT_OK(bough__snapshot_of_tree(&committed, space, &tree));
+        check_pages(&committed, 0, 40, is_old ? 2 : 3);
+        check_pages(&committed, 40, PAGES, is_old ? 1 : 3);
+        bough__snapshot_release(&committed);
+        close_layer();
+    }
+    ck_assert(was_seen);
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -521,6 +578,7 @@ int main(void)
                                          CASE(no_memory_for_anothers_record),
                                          CASE(no_memory_for_a_new_generation),
                                          CASE(short_readers_beside_a_long_one),
-                                         CASE(equal_pages_under_a_snapshot)};
+                                         CASE(equal_pages_under_a_snapshot),
+                                         CASE(a_commit_beside_a_bulk_transaction)};
     return harness_run("hazards", cases, COUNT_OF(cases));
 }
