@@ -282,6 +282,11 @@ int bough_ref_url(char **out_uri, char **out_path, bough_store *store, const cha
     int rc = bough__target_resolve(&target, store, ref);
     if (rc != BOUGH_OK)
         return rc;
+    rc = target.has_branch ? BOUGH_OK : bough__commit_usable(&target.commit);
+    if (rc != BOUGH_OK) {
+        bough__target_clear(&target);
+        return rc;
+    }
     char *path = bough__format("%s/" BOUGH__STORE_FILE "/%s", store->space->directory, ref);
     char *uri = path ? uri_of(path, ref, target.has_branch) : NULL;
     bough__target_clear(&target);

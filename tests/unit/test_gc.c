@@ -251,10 +251,51 @@ TEST(an_idle_reader)
     collect(store, 0);
     ck_assert_uint_lt(allocated(path), 2 * BLOCKS * FIXTURE_BLOCK);
     ck_assert(!bough__snapshot_resume(&idle));
-    /* gc itself begins a new generation; the transaction is the same, and the snapshot is not. */
+    bough__snapshot_release(&idle);
+    /* gc itself begins a new generation: the transaction is the same, and what the snapshot reads from is not. */
+    ASSERT_OK(bough__snapshot_pin(&idle, layer));
+    bough__snapshot_park(&idle);
+    fixture_fill(store, "dev", 0, BLOCKS, 'c');
+    fixture_fill(store, "dev", 0, BLOCKS, 'b');
+    bough__snapshot_release(&idle);
+    ASSERT_OK(bough__snapshot_pin(&idle, layer));
+    uint64_t generation = layer->slot.generation;
+    bough__snapshot_park(&idle);
+    ck_assert(bough__snapshot_resume(&idle));
+    bough__snapshot_park(&idle);
+    collect(store, 0);
+    ck_assert_uint_gt(layer->slot.generation, generation);
+    ck_assert_uint_eq(bough__layer_newest(layer), idle.txn);
+    ck_assert(!bough__snapshot_resume(&idle));
     bough__snapshot_release(&idle);
     bough__layer_close(layer);
     free(path);
+    bough_store_close(store);
+}
+
+/* Its layer is open and nobody's, and its snapshot is parked, but still the newest: it may go on. */
+TEST(an_idle_reader_of_a_deleted_branch)
+{
+    bough_store *store = fixture_store(BLOCKS);
+    struct bough__snapshot idle = {0};
+    struct bough__layer *layer = NULL;
+    struct bough__marks *marks = NULL;
+    fixture_fork(store, "gone", "main");
+    fixture_fill(store, "gone", 0, 4000, 'g'); /* so many that they go to the tree at once */
+    pin_ref(&idle, &layer, store, "gone");
+    bough__snapshot_park(&idle);
+    delete_branch(store, "gone", true);
+    collect(store, 0);
+    ck_assert(bough__snapshot_resume(&idle));
+    check_blocks(&idle, 0, 4000, 'g');
+    ASSERT_OK(bough__marks_create(&marks, store->space)); /* past the cache of nodes */
+    ASSERT_OK(bough__marks_tree(marks, idle.tree.top));
+    ck_assert_uint_gt(bough__marks_bytes(marks), 4000 * FIXTURE_BLOCK);
+    bough__marks_free(marks);
+    bough__snapshot_release(&idle);
+    bough__layer_close(layer);
+    collect(store, 0);
+    ck_assert_uint_lt(collect(store, 0).live_bytes, 4000 * FIXTURE_BLOCK);
     bough_store_close(store);
 }
 
@@ -305,6 +346,46 @@ TEST(a_commit_on_its_way)
         fixture_fill(store, "dev", 0, BLOCKS, (uint8_t)('c' + i));
     for (uint64_t block = 0; block < BLOCKS; block++)
         ck_assert_uint_eq(fixture_read(store, "dev~0", block), 'a');
+    assert_whole(store);
+    bough_store_close(store);
+}
+
+static struct {
+    int (*fallocate)(int fd, int mode, off_t offset, off_t len);
+    bool is_done;
+} midst;
+
+/* The first bytes are given back: the roots were read. Now a commit is made, and its branch goes on. */
+static int commit_in_the_midst(int fd, int mode, off_t offset, off_t len)
+{
+    if (!midst.is_done) {
+        midst.is_done = true;
+        bough_store *store = fixture_open();
+        fixture_commit(store, "dev", "in the midst");
+        fixture_fill(store, "dev", 0, BLOCKS, 'n');
+        bough_store_close(store);
+    }
+    return midst.fallocate(fd, mode, offset, len);
+}
+
+TEST(a_commit_in_the_midst)
+{
+    bough_store *store = fixture_store(BLOCKS);
+    fixture_fork(store, "dev", "main");
+    for (int i = 0; i < 4; i++) {
+        fixture_fill(store, "dev", 0, BLOCKS, (uint8_t)('a' + i));
+        commit_by_the_machine(store, "dev");
+    }
+    fixture_fill(store, "dev", 0, BLOCKS, 'm');
+    midst.fallocate = bough__os.fallocate;
+    bough__os.fallocate = commit_in_the_midst;
+    collect(store, 0);
+    bough__os.fallocate = midst.fallocate;
+    ck_assert(midst.is_done);
+    for (int i = 0; i < 4; i++)
+        fixture_fill(store, "dev", 0, BLOCKS, (uint8_t)('p' + i));
+    for (uint64_t block = 0; block < BLOCKS; block++)
+        ck_assert_uint_eq(fixture_read(store, "dev~0", block), 'm');
     assert_whole(store);
     bough_store_close(store);
 }
@@ -710,8 +791,10 @@ int main(void)
         CASE(frames_of_a_live_branch),
         CASE(readers_over_a_gc),
         CASE(an_idle_reader),
+        CASE(an_idle_reader_of_a_deleted_branch),
         CASE(a_reader_without_permission),
         CASE(a_commit_on_its_way),
+        CASE(a_commit_in_the_midst),
         CASE(a_layer_on_its_way),
         CASE(branches_with_an_end),
         CASE(a_dry_run),
