@@ -167,7 +167,10 @@ int bough__decider_begin(struct bough__decider *out, struct bough__space *space)
 
 void bough__decider_end(struct bough__decider *decider)
 {
-    bough__os_close(&decider->fd); /* gives up the slot's lock */
+    /* Closing alone would leave the slot's lock to a child that was forked meanwhile. */
+    if (decider->fd >= 0)
+        (void)bough__os_lock(decider->fd, decider->decision.slot, BOUGH__UNLOCK, decider->path);
+    bough__os_close(&decider->fd);
     free(decider->path);
     decider->path = NULL;
 }

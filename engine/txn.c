@@ -786,6 +786,8 @@ int bough__txn_prepare(struct bough__member *out, struct bough__txn *txn, const 
         bough__shm_set(&layer->shm, BOUGH__SHM_PREPARED);
         rc = write_record(txn, &txn->prepared, &txn->prepared_end, BOUGH__DURABLE);
     }
+    if (layer->log_buffer.capacity > CHUNK_MAX)
+        bough__log_buffer_release(&layer->log_buffer); /* nobody else needs one of that size */
     *out = (struct bough__member){layer->number, txn->prepared.txn};
     if (rc != BOUGH_OK)
         bough__txn_decide(txn, false);
