@@ -11,15 +11,22 @@ What must hold:
 
 Each role is this file in a process of its own: soak.py ROLE STORE NUMBER SECONDS LOG.
 """
+import ctypes
+import ctypes.util
 import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 import unittest
+
+# What the engine says about an error stands in SQLite's log, which has to be asked for before SQLite is begun with.
+LOG = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+log = LOG(lambda _, code, text: print(f"log: {code} {text.decode()}", file=sys.stderr) if code & 255 not in (5, 27) else None)
+ctypes.CDLL(ctypes.util.find_library("sqlite3")).sqlite3_config(ctypes.c_int(16), log, None)
+import sqlite3  # noqa: E402
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "crash"))
 from processes import StoreTest, connect  # noqa: E402

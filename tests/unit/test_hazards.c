@@ -513,7 +513,7 @@ TEST(equal_pages_under_a_snapshot)
 }
 
 /* A commit pins the newest state while a transaction that supersedes nearly all of it is on its way through a
- * checkpoint. What the checkpoint frees was chosen before the commit's hold; the commit keeps its pages all the same. */
+ * checkpoint. What the checkpoint frees was chosen before the commit's hold; the commit keeps its pages anyhow. */
 static struct {
     int sync, wanted; /* the sync at which the commit comes */
     struct bough__snapshot snapshot;
