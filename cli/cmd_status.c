@@ -52,13 +52,16 @@ static void add_state(struct out_table *table, const bough_status *status)
 
 static void add_users(struct out_table *table, const bough_status *status)
 {
+    char kept[OUT_TEXT_SIZE] = "";
+
     for (size_t i = 0; i < status->open_by_count; i++) {
         out_cell(table, i ? "" : "open by");
         out_cell(table, "process %" PRId32, status->open_by[i]);
     }
     if (status->oldest_reader_seconds >= 0) {
         out_cell(table, "oldest reader");
-        out_cell(table, "%" PRId64 " s", status->oldest_reader_seconds);
+        out_cell(table, "%" PRId64 " s, keeps %s from being used again", status->oldest_reader_seconds,
+                 out_size(kept, status->kept_bytes));
     }
 }
 

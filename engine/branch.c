@@ -518,6 +518,8 @@ static int fill_status(bough_status *out, bough_store *store, const struct bough
         int64_t oldest_ms = bough__layer_oldest_reader_ms(layer);
         if (rc == BOUGH_OK && oldest_ms >= 0)
             out->oldest_reader_seconds = oldest_ms / 1000;
+        if (rc == BOUGH_OK && oldest_ms >= 0)
+            out->kept_bytes = bough__layer_kept_bytes(layer);
         bough__snapshot_release(&newest);
     }
     bough__layer_close(layer);

@@ -770,6 +770,11 @@ uint64_t bough__layer_own_bytes(struct bough__layer *layer)
     return bytes;
 }
 
+uint64_t bough__layer_kept_bytes(struct bough__layer *layer)
+{
+    return bough__shm_kept(&layer->shm) * layer->block_size;
+}
+
 int64_t bough__layer_oldest_reader_ms(struct bough__layer *layer)
 {
     return bough__shm_oldest_pin_ms(&layer->shm);

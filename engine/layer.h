@@ -48,6 +48,7 @@ uint64_t bough__layer_own_bytes(struct bough__layer *layer);
 /* Processes other than this one that have the layer open (BOUGH__OPENERS_MAX at most); for status. */
 #define BOUGH__OPENERS_MAX 64
 int64_t bough__layer_oldest_reader_ms(struct bough__layer *layer); /* in other processes; -1: none */
+uint64_t bough__layer_kept_bytes(struct bough__layer *layer); /* that open snapshots keep from being used again */
 int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count, struct bough__layer *layer);
 /* Takes the writer's lock and keeps it until release: the branch's state stands still. BOUGH_BUSY after the timeout. */
 int bough__layer_take(struct bough__layer *layer, uint32_t timeout_ms);

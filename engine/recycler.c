@@ -247,6 +247,16 @@ static int by_frame(const void *a, const void *b)
     return (x->frame > y->frame) - (x->frame < y->frame);
 }
 
+/* What would be free if nobody read. */
+static uint64_t kept_back(const struct bough__recycler *recycler, const struct look *look)
+{
+    uint64_t frames = recycler->parked.count - recycler->parked.first;
+    bool is_open = gate_is_open(look, recycler->gate_txn);
+    for (size_t i = recycler->extents.at; !is_open && i < recycler->extents.count; i++)
+        frames += recycler->extents.extents[i].count - (i == recycler->extents.at ? recycler->extents.used : 0);
+    return frames;
+}
+
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm)
 {
     struct look look;
@@ -266,6 +276,7 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
            recycler->dead.items[recycler->dead.first].death <= look.durable_txn)
         sort_out(recycler, &look, &recycler->dead.items[recycler->dead.first++]);
     look_at_parked(recycler, &look);
+    bough__shm_note_kept(shm, kept_back(recycler, &look));
     /* Neighbours are written with one call. */
     if (recycler->ready.count > before)
         qsort(recycler->ready.items + before, recycler->ready.count - before, sizeof *recycler->ready.items, by_frame);

@@ -32,6 +32,7 @@ struct bough__shm_map {
     _Atomic uint64_t trees[BOUGH__SHM_PINS]; /* place of the top node that the pin beside it reads from */
     _Atomic uint64_t times[BOUGH__SHM_PINS]; /* when the pin beside it was set: milliseconds of uptime */
     _Atomic uint32_t writer; /* opener's index + 1; 0: nobody */
+    _Atomic uint64_t kept_frames; /* dead ones that pins kept back when the writer last looked */
 };
 _Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the file");
 
@@ -603,6 +604,16 @@ size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], 
         if (kept == 0 || out[i] != out[kept - 1])
             out[kept++] = out[i];
     return kept;
+}
+
+void bough__shm_note_kept(struct bough__shm *shm, uint64_t frames)
+{
+    atomic_store_explicit(&shm->map->kept_frames, frames, memory_order_relaxed);
+}
+
+uint64_t bough__shm_kept(const struct bough__shm *shm)
+{
+    return atomic_load_explicit(&shm->map->kept_frames, memory_order_relaxed);
 }
 
 int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm)

@@ -111,6 +111,9 @@ void bough__shm_unpin(struct bough__shm *shm, int pin); /* BOUGH__NO_PIN is fine
 size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], bool *out_is_behind,
                          bool look_for_dead);
 
+/* Frames that would be free but for pins, as the writer has found when it last looked. For those who ask. */
+void bough__shm_note_kept(struct bough__shm *shm, uint64_t frames);
+uint64_t bough__shm_kept(const struct bough__shm *shm);
 /* For how long the oldest pin of another process has been set; -1: there is none. */
 int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm);
 

@@ -166,6 +166,7 @@ typedef struct bough_status {
     int32_t *open_by;           /* ids of other processes that have a connection open */
     size_t open_by_count;
     int64_t oldest_reader_seconds; /* how long the oldest read transaction of others lasts; -1: there is none */
+    uint64_t kept_bytes;        /* that such transactions keep from being used again; 0 where there is none */
     uint64_t uncommitted_transactions;
 } bough_status;
 BOUGH_EXPORT void bough_status_release(bough_status *status);

@@ -166,11 +166,14 @@ static int settable_clock(clockid_t clock, struct timespec *out)
     return 0;
 }
 
+static uint64_t kept_bytes; /* as of the last question */
+
 static int64_t oldest_reader(bough_store *store)
 {
     bough_status status = {0};
     ASSERT_OK(bough_branch_status(&status, store, "main"));
     int64_t seconds = status.oldest_reader_seconds;
+    kept_bytes = status.kept_bytes;
     bough_status_release(&status);
     return seconds;
 }
@@ -208,12 +211,20 @@ TEST(the_oldest_reader)
     ck_assert_int_eq(read(answers[0], &byte, 1), 1);
     clock_seconds = 1077;
     ck_assert_int_eq(oldest_reader(store), 77);
+    ck_assert_uint_eq(kept_bytes, 0);
+    /* What the reader sees is kept, and of what is written over and over since then hardly anything. */
+    for (int i = 0; i < 200; i++)
+        database_run(db, "UPDATE t SET b = hex(randomblob(50)) WHERE a <= 50");
+    ck_assert_int_eq(oldest_reader(store), 77);
+    ck_assert_uint_gt(kept_bytes, 0);
+    ck_assert_uint_lt(kept_bytes, 20 * 4096);
     database_run(db, "BEGIN; SELECT count(*) FROM t"); /* one's own reader is no news */
     ck_assert_int_eq(oldest_reader(store), 77);
     database_run(db, "INSERT INTO t(b) VALUES('x'); COMMIT");
     ck_assert_int_eq(write(commands[1], "c", 1), 1);
     ck_assert_int_eq(read(answers[0], &byte, 1), 1);
     ck_assert_int_eq(oldest_reader(store), -1); /* the connection is open, but does not read */
+    ck_assert_uint_eq(kept_bytes, 0);
     ck_assert_int_eq(write(commands[1], "b", 1), 1);
     ck_assert_int_eq(read(answers[0], &byte, 1), 1);
     clock_seconds = 2003;
