@@ -81,7 +81,7 @@ static int write_blocks(uint64_t first, uint64_t count, int byte)
 static void make_layer(void)
 {
     static const char *const folders[] = {"", "/layers", "/nodes", "/run"};
-    static const unsigned script[] = {10, 5, BULK, 3, MANY, MANY, 4, 2};
+    static const unsigned script[] = {100, 5, BULK, 3, MANY, MANY, 4, 2};
     for (size_t i = 0; i < COUNT_OF(folders); i++) {
         char folder[300];
         snprintf(folder, sizeof folder, "%s%s", world.path, folders[i]);
