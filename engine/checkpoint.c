@@ -4,12 +4,12 @@
  *   1. frames synced (where anything is not)      the old header and log
  *   2. nodes appended and synced                  the same, and nodes that nothing refers to
  *   3. the other header slot written and synced   the new header; its log is empty
- *   4. the slot in the place of the old one too   the same
- *   5. published; the new log's first record may overwrite the old log
+ *   4. published: openers find it by its slot, and until now found the old one by the old slot
+ *   5. the slot in the place of the old one too   the same; the new log's first record may overwrite the old log
  * A sync that fails in step 3 leaves it open which header is on the disk. The slot is made invalid again, and the layer
  * is poisoned. A writer that is killed in step 3 leaves the HEADER flag; the next writer looks (txn.c, adopt_header).
- * Should the newest slot rot between 3 and 4, the old one and its log are all there and lead to the same state, but for
- * a transaction that has not returned yet. Whoever finds a single slot does step 4 before he writes to the log.
+ * Should the newest slot rot between 3 and 5, the old one and its log are all there and lead to the same state, but for
+ * a transaction that has not returned yet. Whoever finds a single slot does step 5 before he writes to the log.
  */
 #include "error.h"
 #include "fold.h"
@@ -108,7 +108,6 @@ int bough__layer_double_header(struct bough__layer *layer)
 /* A new generation's header. Failing, the old one counts, but stands alone. */
 static int put_header(struct bough__layer *layer, struct bough__layer_slot *slot)
 {
-    struct bough__error_state error;
     struct bough__layer_slot old = layer->slot;
     slot->is_doubled = false;
     bough__shm_set(&layer->shm, BOUGH__SHM_HEADER);
@@ -116,13 +115,8 @@ static int put_header(struct bough__layer *layer, struct bough__layer_slot *slot
     if (rc != BOUGH_OK) {
         old.is_doubled = false;
         set_slot(layer, &old);
-        return rc;
     }
-    /* It counts from here on; without a twin, the next transaction tries again before it writes to the log. */
-    bough__error_save(&error);
-    (void)put_twin(layer, slot);
-    bough__error_restore(&error);
-    return BOUGH_OK;
+    return rc;
 }
 
 /* ---- free extents ---- */
@@ -543,6 +537,7 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     struct bough__fold_page *pages = NULL;
     struct bough__frames unreferred = {0};
     struct sweep sweep = {.layer = layer, .tree = &slot.tree};
+    struct bough__error_state error;
     size_t count = 0;
     uint64_t keep = BOUGH__KEEP_ALL;
     bough__shm_read(&state, &layer->shm);
@@ -589,6 +584,11 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     bough__layer_install(layer, overlay, &slot, &state);
     bough__appender_end(appender); /* not before: see nodes.h */
     bough__shm_raise_durable(&layer->shm, slot.txn);
+    /* Not before publishing: until then openers read the generation whose slot the twin replaces. Without a twin, the
+     * next transaction tries again before it writes to the log. */
+    bough__error_save(&error);
+    (void)bough__layer_double_header(layer);
+    bough__error_restore(&error);
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
     free_frames_of(&sweep, out_free, &state);
     release_sweep(&sweep);

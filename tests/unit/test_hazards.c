@@ -569,6 +569,51 @@ TEST(a_commit_beside_a_bulk_transaction)
     ck_assert(was_seen);
 }
 
+static struct {
+    int (*fdatasync)(int fd);
+    unsigned syncs;
+} opening;
+
+/* Another process opens the layer and reads, before and after the sync. */
+static void open_in_another_process(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct bough__snapshot snapshot = {0};
+        bough__os.fdatasync = opening.fdatasync;
+        open_layer(LAYER, NULL);
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        check_pages(&snapshot, 0, 100, 'b');
+        _exit(0);
+    }
+    end_child(child, 0);
+}
+
+static int sync_with_openers(int fd)
+{
+    open_in_another_process();
+    int rc = opening.fdatasync(fd);
+    open_in_another_process();
+    opening.syncs++;
+    return rc;
+}
+
+/* A process that opens the layer in the middle of a checkpoint finds the generation that is published. */
+TEST(opening_during_a_checkpoint)
+{
+    make_store();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 100, 'a', BOUGH__DURABLE));
+    checkpoint();
+    ASSERT_OK(transaction(0, 100, 'b', BOUGH__DURABLE));
+    opening.fdatasync = bough__os.fdatasync;
+    bough__os.fdatasync = sync_with_openers;
+    checkpoint();
+    bough__os.fdatasync = opening.fdatasync;
+    ck_assert_uint_gt(opening.syncs, 2); /* nodes, slot, twin */
+    close_layer();
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -579,6 +624,7 @@ int main(void)
                                          CASE(no_memory_for_a_new_generation),
                                          CASE(short_readers_beside_a_long_one),
                                          CASE(equal_pages_under_a_snapshot),
-                                         CASE(a_commit_beside_a_bulk_transaction)};
+                                         CASE(a_commit_beside_a_bulk_transaction),
+                                         CASE(opening_during_a_checkpoint)};
     return harness_run("hazards", cases, COUNT_OF(cases));
 }
