@@ -100,7 +100,11 @@ int bough__layer_double_header(struct bough__layer *layer)
     struct bough__layer_slot slot = layer->slot;
     if (slot.generation == 0 || slot.is_doubled)
         return BOUGH_OK;
-    int rc = put_twin(layer, &slot);
+    int rc = bough__layer_reread_slot(layer); /* another may have done it since we read the first one */
+    slot = layer->slot;
+    if (rc != BOUGH_OK || slot.is_doubled)
+        return rc;
+    rc = put_twin(layer, &slot);
     set_slot(layer, &slot);
     return rc;
 }
@@ -533,7 +537,7 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     struct bough__published state = {0};
     struct bough__overlay *overlay = NULL;
     struct bough__appender *appender = NULL;
-    struct bough__layer_slot slot = layer->slot;
+    struct bough__layer_slot slot = {0};
     struct bough__fold_page *pages = NULL;
     struct bough__frames unreferred = {0};
     struct sweep sweep = {.layer = layer, .tree = &slot.tree};
@@ -547,8 +551,9 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
         state.size_bytes = txn->size_bytes;
         state.frame_count = txn->frame_count;
     }
-    int rc = BOUGH_OK;
-    if (bough__shm_durable(&layer->shm) < state.txn)
+    int rc = bough__layer_reread_slot(layer);
+    slot = layer->slot;
+    if (rc == BOUGH_OK && bough__shm_durable(&layer->shm) < state.txn)
         rc = bough__layer_sync(layer);
     if (rc == BOUGH_OK)
         rc = merge(&pages, &count, &keep, layer, txn);

@@ -177,6 +177,18 @@ static void let_go(struct victim *victim, enum bough__layer_fate fate)
     victim->layer = NULL;
 }
 
+/* While we waited for the lock somebody else may have moved the branch away, and died before he said so: the doubt that
+ * he left is not ours to end. */
+static int confirm(struct victim *victim, bough_store *store)
+{
+    int rc = bough__branch_look(store, victim->row.id, victim->layer);
+    if (rc != BOUGH_OK)
+        let_go(victim, BOUGH__LAYER_IN_DOUBT);
+    if (rc == BOUGH_STALE)
+        rc = bough__fail(BOUGH_BUSY, "branch %s was replaced meanwhile; try again", victim->row.name);
+    return rc == BOUGH_GONE ? BOUGH_OK : rc;
+}
+
 /* A layer that cannot be opened because it is damaged or its branch is gone needs no lock. */
 static int seize(struct victim *victim, const struct victims *victims, bough_store *store, bool force)
 {
@@ -186,11 +198,12 @@ static int seize(struct victim *victim, const struct victims *victims, bough_sto
         return BOUGH_OK;
     if (rc == BOUGH_OK)
         rc = bough__layer_seize(layer, force, force || victims->timeout_ms < GRACE_MS ? victims->timeout_ms : GRACE_MS);
-    if (rc == BOUGH_OK)
-        victim->layer = layer;
-    else
+    victim->layer = rc == BOUGH_OK ? layer : NULL;
+    if (rc != BOUGH_OK)
         bough__layer_close(layer);
-    return rc == BOUGH_BUSY && !force ? bough__fail(BOUGH_REFUSED, "%s", bough_error_message()) : rc;
+    if (rc == BOUGH_BUSY && !force)
+        rc = bough__fail(BOUGH_REFUSED, "%s", bough_error_message());
+    return rc == BOUGH_OK ? confirm(victim, store) : rc;
 }
 
 static int seize_all(struct victims *victims, bough_store *store)

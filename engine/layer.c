@@ -130,6 +130,22 @@ static int load_generation(struct bough__layer *layer, uint64_t generation)
     return layer->is_writer ? start_recycler(layer) : BOUGH_OK;
 }
 
+int bough__layer_reread_slot(struct bough__layer *layer)
+{
+    bool found = false;
+    struct bough__layer_slot slot = {0};
+    if (layer->slot.generation == 0)
+        return BOUGH_OK;
+    int rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, layer->slot.generation);
+    if (rc == BOUGH_OK && found && slot.sequence > layer->slot.sequence &&
+        (rc = bough__layer_slot_check(&slot, layer->block_size, layer->path)) == BOUGH_OK) {
+        pthread_mutex_lock(&layer->mutex);
+        layer->slot = slot;
+        pthread_mutex_unlock(&layer->mutex);
+    }
+    return rc;
+}
+
 int bough__layer_read_log(struct bough__layer *layer, uint64_t txn)
 {
     int rc = BOUGH_OK;
@@ -631,10 +647,10 @@ int bough__layer_open(struct bough__layer **out, struct bough__space *space, con
  * not bring back an older state. They are never unsynced both. */
 static int note_newest(struct bough__layer *layer, uint64_t txn)
 {
+    int rc = bough__layer_reread_slot(layer);
     /* hold_txn stays as it is: it tells of this generation's beginning. */
     struct bough__layer_slot slot = layer->slot;
-    int rc = BOUGH_OK;
-    if (slot.durable_txn < txn) {
+    if (rc == BOUGH_OK && slot.durable_txn < txn) {
         slot.sequence++;
         slot.durable_txn = txn;
         rc = bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot);

@@ -49,6 +49,9 @@ struct bough__layer {
 int bough__layer_refresh(struct bough__layer *layer, struct bough__published *out);
 /* Reads the log on up to the transaction, which is known to be there; else BOUGH_BUSY. Mutex held. */
 int bough__layer_read_log(struct bough__layer *layer, uint64_t txn);
+/* The slot as the file has it: since this process read it, the one who began the generation may have put a newer one
+ * there, with other places for the lists (checkpoint.c, store_late). For who is about to replace it. */
+int bough__layer_reread_slot(struct bough__layer *layer);
 /* Opens the file if it is not open. Mutex held. */
 int bough__layer_open_file(struct bough__layer *layer);
 /* Puts a new generation's overlay and slot in place and publishes. Takes the mutex; takes over the overlay. */

@@ -38,11 +38,12 @@ static int begin_once(struct bough__move *move, const char *name, uint32_t timeo
     if (rc == BOUGH_OK)
         rc = bough__layer_take(move->layer, timeout_ms);
     move->is_taken = rc == BOUGH_OK;
-    /* While we waited somebody else may have moved the branch away. */
+    /* While we waited somebody else may have moved the branch away, and died before he said so: his doubt stays. */
     if (rc == BOUGH_OK)
         rc = bough__catalog_branch_by_id(&now, move->store->catalog, move->row.id);
     if (rc == BOUGH_OK && now.layer != move->row.layer)
         rc = bough__fail(BOUGH_STALE, "branch %s was replaced meanwhile; try again", name);
+    move->is_confirmed = rc == BOUGH_OK;
     bough__branch_row_clear(&now);
     return rc;
 }
@@ -104,9 +105,10 @@ void bough__move_end(struct bough__move *move)
         bough__catalog_layer_has_commits(&has_commits, move->store->catalog, move->row.layer) != BOUGH_OK)
         has_commits = true;
     if (move->is_taken)
-        bough__layer_release(move->layer, !move->is_moved ? BOUGH__LAYER_KEPT
-                                          : has_commits   ? BOUGH__LAYER_LEFT
-                                                          : BOUGH__LAYER_USELESS);
+        bough__layer_release(move->layer, !move->is_confirmed ? BOUGH__LAYER_IN_DOUBT
+                                          : !move->is_moved   ? BOUGH__LAYER_KEPT
+                                          : has_commits       ? BOUGH__LAYER_LEFT
+                                                              : BOUGH__LAYER_USELESS);
     bough__layer_close(move->layer);
     bough__branch_row_clear(&move->row);
     *move = (struct bough__move){0};

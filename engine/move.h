@@ -9,6 +9,7 @@ struct bough__move {
     struct bough__branch_row row; /* as it was when the writer's lock was taken */
     struct bough__layer *layer;   /* the one that is left; its writer's lock is ours */
     bool is_taken, is_moved;
+    bool is_confirmed; /* the row was seen under the lock: the layer is the branch's */
 };
 
 /* Takes the writer's lock of the branch, so that its state stands still until the end. BOUGH_BUSY: another writer, or

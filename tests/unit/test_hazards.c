@@ -614,6 +614,120 @@ TEST(opening_during_a_checkpoint)
     close_layer();
 }
 
+/* A bulk transaction names what it superseded in a slot of its own, after publishing. Another process has read the slot
+ * of the same generation before that, and starts the next one. */
+static struct {
+    int (*fdatasync)(int fd);
+    ssize_t (*pwrite)(int fd, const void *bytes, size_t len, off_t offset);
+    struct gate ask, answer;
+    int syncs;
+    bool was_asked;
+} early;
+
+static int early_sync(int fd)
+{
+    early.syncs++;
+    return early.fdatasync(fd);
+}
+
+static ssize_t early_write(int fd, const void *bytes, size_t len, off_t offset)
+{
+    struct bough__published state = {0};
+    bough__shm_read(&state, &layer->shm);
+    if (!early.was_asked && early.syncs == 4 && state.generation == layer->slot.generation) {
+        early.was_asked = true;
+        pass(&early.ask, 'r');
+        wait_at(&early.answer);
+    }
+    return early.pwrite(fd, bytes, len, offset);
+}
+
+static void read_once(void)
+{
+    struct bough__snapshot snapshot = {0};
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    bough__snapshot_release(&snapshot);
+}
+
+static pid_t start_early_reader(bool closes)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    open_layer(LAYER, NULL);
+    pass(&early.answer, 'o');
+    wait_at(&early.ask);
+    read_once(); /* the new generation */
+    pass(&early.answer, 'r');
+    wait_at(&early.ask);
+    if (!closes) {
+        ASSERT_OK(transaction(1, 2, 'q', BOUGH__DURABLE));
+        ASSERT_OK(transaction(1, 2, 'r', BOUGH__DURABLE));
+        checkpoint();
+    }
+    close_layer();
+    _exit(0);
+}
+
+/* Every other block of [0, end) gets the byte. */
+static void scattered(uint64_t end, int byte)
+{
+    uint64_t number = 0;
+    struct bough__txn *txn = begin();
+    for (uint64_t block = 0; block < end; block += 2)
+        write_pages(txn, block, block + 1, byte);
+    ASSERT_OK(bough__txn_commit(txn, BOUGH__DURABLE, &number));
+    bough__txn_end(txn);
+}
+
+static void early_reader(bool closes)
+{
+    enum { PAGES = 6000, MORE = 1700 };
+    struct bough__snapshot snapshot = {0};
+    early.ask = make_gate();
+    early.answer = make_gate();
+    early.was_asked = false;
+    make_store();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, PAGES, 'a', BOUGH__DURABLE));
+    for (int i = 0; i < 4; i++) { /* both lists get a little room */
+        scattered(20, 'b');
+        checkpoint();
+    }
+    ck_assert_uint_gt(layer->slot.list_areas[0].frame_count, 0);
+    ck_assert_uint_gt(layer->slot.list_areas[1].frame_count, 0);
+    close_layer();
+    pid_t other = start_early_reader(closes);
+    wait_at(&early.answer);
+    open_layer(LAYER, NULL);
+    early.syncs = 0;
+    early.fdatasync = bough__os.fdatasync;
+    early.pwrite = bough__os.pwrite;
+    bough__os.fdatasync = early_sync;
+    bough__os.pwrite = early_write;
+    scattered(PAGES, 'c');
+    bough__os.fdatasync = early.fdatasync;
+    bough__os.pwrite = early.pwrite;
+    ck_assert(early.was_asked);
+    for (uint64_t i = 0; i < 2; i++)
+        ASSERT_OK(transaction(PAGES + i * MORE, PAGES + (i + 1) * MORE, 'd', BOUGH__DURABLE));
+    if (closes)
+        close_layer();
+    pass(&early.ask, 'g');
+    end_child(other, 0);
+    if (closes) {
+        open_layer(LAYER, NULL);
+        checkpoint();
+    }
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    check_pages(&snapshot, PAGES, PAGES + 2 * MORE, 'd');
+    bough__snapshot_release(&snapshot);
+    close_layer();
+}
+
+TEST(a_generation_read_before_its_last_slot) { early_reader(false); }
+TEST(a_generation_read_before_its_last_slot_closed) { early_reader(true); }
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -625,6 +739,8 @@ int main(void)
                                          CASE(short_readers_beside_a_long_one),
                                          CASE(equal_pages_under_a_snapshot),
                                          CASE(a_commit_beside_a_bulk_transaction),
-                                         CASE(opening_during_a_checkpoint)};
+                                         CASE(opening_during_a_checkpoint),
+                                         CASE(a_generation_read_before_its_last_slot),
+                                         CASE(a_generation_read_before_its_last_slot_closed)};
     return harness_run("hazards", cases, COUNT_OF(cases));
 }

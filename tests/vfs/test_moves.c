@@ -6,7 +6,9 @@
 #include "database.h"
 
 #include "move.h"
+#include "os.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -426,6 +428,92 @@ TEST(killed_before_the_row_beside_a_reader) { killed(BEFORE_THE_ROW, true); }
 TEST(killed_after_the_row) { killed(AFTER_THE_ROW, false); }
 TEST(killed_after_the_row_beside_a_reader) { killed(AFTER_THE_ROW, true); }
 
+/* Another process holds the writer's lock with the branch's new row on its way; when it is asked for the first time
+ * whether it lives, it moves the row and dies. */
+static struct {
+    int (*lock)(int fd, int command, struct flock *lock);
+    int go[2];
+    pid_t child;
+} mover;
+
+static int lock_after_its_end(int fd, int command, struct flock *lock)
+{
+    if (mover.child != 0 && lock->l_start >= 16 && lock->l_type == F_WRLCK) {
+        int status = 0;
+        ck_assert_int_eq(write(mover.go[1], "g", 1), 1);
+        ck_assert_int_eq(waitpid(mover.child, &status, 0), mover.child);
+        ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        mover.child = 0;
+    }
+    return mover.lock(fd, command, lock);
+}
+
+static void start_mover(void)
+{
+    const char *path = harness_path("s.bough");
+    int ready[2];
+    char word = 0;
+    ck_assert(pipe(ready) == 0 && pipe(mover.go) == 0);
+    mover.child = fork();
+    if (mover.child == 0) {
+        bough_store *own = NULL;
+        struct bough__move move;
+        struct bough__branch_row now = {0};
+        int rc = bough_store_open(&own, path, NULL);
+        rc = rc ? rc : bough__move_begin(&move, own, "main", 0);
+        rc = rc ? rc : bough__catalog_begin(own->catalog);
+        rc = rc ? rc : bough__move_read(&now, &move);
+        memcpy(now.head, now.base, sizeof now.head);
+        rc = rc ? rc : bough__move_write(&move, &now);
+        if (write(ready[1], "r", 1) != 1 || read(mover.go[0], &word, 1) != 1)
+            _exit(2);
+        rc = bough__move_finish(&move, rc);
+        _exit(rc == BOUGH_OK ? 0 : 1);
+    }
+    ck_assert_int_eq(read(ready[0], &word, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static int delete_main(void)
+{
+    bough_branches gone;
+    const char *name = "main";
+    bough_options options = BOUGH_OPTIONS_INIT;
+    options.force = true;
+    options.timeout_ms = 50;
+    int rc = bough_branch_delete(&gone, store, &name, 1, &options);
+    if (rc == BOUGH_OK)
+        bough_branches_release(&gone);
+    return rc;
+}
+
+/* Whoever gets the lock of a layer that its branch has left must not say that all is well with it. */
+static void heir_of_a_mover(bool deletes)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 100);
+    start_mover();
+    mover.lock = bough__os.lock;
+    bough__os.lock = lock_after_its_end;
+    if (deletes)
+        CODE(BOUGH_BUSY, delete_main());
+    else
+        ASSERT_OK(reset(NULL, false));
+    bough__os.lock = mover.lock;
+    ck_assert_int_eq(mover.child, 0);
+    CODE(SQLITE_ERROR, database_try(db, "INSERT INTO t VALUES(100, 'after')") & 0xff); /* the base is empty */
+    same(db, "SELECT count(*) FROM sqlite_schema");
+    database_close(db);
+    close(mover.go[0]);
+    close(mover.go[1]);
+    bough_store_close(store);
+}
+
+TEST(the_heir_of_a_killed_mover) { heir_of_a_mover(false); }
+TEST(the_heir_of_a_killed_mover_deletes) { heir_of_a_mover(true); }
+
 /* ---- other ways to another state ---- */
 
 TEST(another_page_size_comes_in)
@@ -711,6 +799,8 @@ int main(void)
         CASE(killed_before_the_row_beside_a_reader),
         CASE(killed_after_the_row),
         CASE(killed_after_the_row_beside_a_reader),
+        CASE(the_heir_of_a_killed_mover),
+        CASE(the_heir_of_a_killed_mover_deletes),
         CASE(another_page_size_comes_in),
         CASE(a_vacuum_changes_the_page_size),
         CASE(a_vacuum_in_exclusive_mode),
