@@ -190,6 +190,7 @@ static int parse_word(struct parser *parser, const char *text)
         return parse_letters(parser, text + 1);
     if (!text[2]) {
         parser->options_ended = true;
+        parser->cli->operands_before_end = parser->cli->operand_count;
         return BOUGH_OK;
     }
     return isalpha((unsigned char)text[2]) ? parse_long(parser, text + 2) : parse_operand(parser, text);
@@ -232,6 +233,8 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     cli->operands = out_alloc((size_t)argc * sizeof cli->operands[0] + sizeof cli->operands[0]);
     while (rc == BOUGH_OK && parser.next < argc)
         rc = parse_word(&parser, argv[parser.next++]);
+    if (!parser.options_ended)
+        cli->operands_before_end = cli->operand_count;
     if (rc != BOUGH_OK)
         cli->json = asks_for_json(argc, argv);
     if (rc != BOUGH_OK || cli->wants_help || cli->wants_version)

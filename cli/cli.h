@@ -43,6 +43,7 @@ struct cli {
     const struct cli_command *command;
     const char **operands;
     size_t operand_count;
+    size_t operands_before_end; /* those before `--`; all of them where there is none */
     const char *values[CLI_OPTIONS_MAX]; /* parallel to the command's options; NULL: not given; flags: "" */
 
     const char *store_option;
@@ -56,6 +57,7 @@ struct cli {
     struct out_progress progress;
     char *message; /* of the failure */
     char *hint;    /* a second line for people, or NULL */
+    int own_status; /* what to exit with, by a command that has statuses of its own; -1: as the result says */
     bool answered; /* the document on stdout is the answer; no error is printed */
 };
 

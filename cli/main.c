@@ -15,11 +15,11 @@ const struct cli_command *const cli_commands[] = {
     &cmd_init,   &cmd_import, &cmd_export,  &cmd_verify,    &cmd_du,     &cmd_gc,     &cmd_branch,  &cmd_switch,
     &cmd_rename, &cmd_delete, &cmd_protect, &cmd_unprotect, &cmd_reset,  &cmd_promote, &cmd_status,
     &cmd_tree,   &cmd_commit, &cmd_log,     &cmd_tag,       &cmd_diff,   &cmd_sql,     &cmd_url,
-    &cmd_help,   NULL,
+    &cmd_run,    &cmd_help,   NULL,
 };
 
 /* Commands that people may have read of. One that is in the table above counts as a command, whatever stands here. */
-static const char later_commands[] = "compare gc migrate run try";
+static const char later_commands[] = "compare migrate try";
 
 /* Is name one of the words in aliases? */
 static bool is_alias(const char *aliases, const char *name)
@@ -207,6 +207,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN);
     database_listen();
     cli.timeout_ms = 5000;
+    cli.own_status = -1;
     cli.branch_override = getenv("BOUGH_BRANCH");
     if (cli.branch_override && !cli.branch_override[0])
         cli.branch_override = NULL;
@@ -223,5 +224,5 @@ int main(int argc, char **argv)
         signal(out_interrupted_by(), SIG_DFL);
         raise(out_interrupted_by());
     }
-    return (int)status;
+    return cli.own_status >= 0 ? cli.own_status : (int)status;
 }

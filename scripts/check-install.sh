@@ -37,3 +37,11 @@ for program in shared static; do
 done
 [ "$("$work/usr/bin/bough" --version)" = "bough $version" ] || { echo "check-install: bough --version" >&2; exit 1; }
 find "$work/usr" -name bough.so | grep -q . || { echo "check-install: no bough.so" >&2; exit 1; }
+
+# An installed program finds the installed libraries.
+cd "$work"
+sqlite3 shop.db 'CREATE TABLE t(a)'
+usr/bin/bough init shop.db >/dev/null
+usr/bin/bough run main -- sqlite3 shop.db 'INSERT INTO t VALUES(1)'
+[ "$(sqlite3 shop.db 'SELECT count(*) FROM t')" = 0 ] && [ "$(usr/bin/bough sql main 'SELECT count(*) FROM t')" = 1 ] ||
+    { echo "check-install: bough run" >&2; exit 1; }

@@ -30,8 +30,15 @@ printf 'sqlite3_bough_init\nsqlite3_boughdefault_init\n' >"$work/documented"
 exported "$build/lib/bough.so" >"$work/exported"
 same bough.so
 
-if nm -D --undefined-only "$build/lib/bough.so" | grep -E ' sqlite3_'; then
-    echo "check-symbols: bough.so calls SQLite directly and not through the table of the copy that loaded it" >&2
+printf 'sqlite3_open\nsqlite3_open16\nsqlite3_open_v2\n' >"$work/documented"
+exported "$build/lib/bough-run.so" >"$work/exported"
+same bough-run.so
+
+for library in bough.so bough-run.so; do
+    nm -D --undefined-only "$build/lib/$library"
+done >"$work/undefined"
+if grep -E ' sqlite3_' "$work/undefined"; then
+    echo "check-symbols: bough.so or bough-run.so calls SQLite directly and not through the table of the copy that loaded it" >&2
     exit 1
 fi
 # What is in the static library has a prefix of ours.

@@ -7,9 +7,10 @@ import subprocess
 import support
 
 COMMANDS = ["init", "import", "export", "branch", "switch", "rename", "delete", "protect", "unprotect", "reset", "promote",
-            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "verify", "du", "gc", "help"]
+            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "run", "verify", "du", "gc",
+            "help"]
 ALIASES = {"fork": "branch", "checkout": "switch", "drop": "delete", "rm": "delete", "snapshot": "commit"}
-LATER = ["compare", "try", "migrate", "run"]
+LATER = ["compare", "try", "migrate"]
 
 
 class Help(support.Case):
