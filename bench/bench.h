@@ -23,6 +23,7 @@ struct bench {
     uint64_t sizes_bytes[3]; /* of the databases forked: 10 MB, 100 MB, 1 GB */
     unsigned forks;          /* samples of a fork */
     unsigned transactions, rows, selects, updates;
+    unsigned year; /* transactions of a branch in long use */
     unsigned many_branches;
     unsigned depth;
     unsigned workload_scale;
@@ -134,6 +135,17 @@ void bench_workload(const struct bench *bench);      /* sql.c: many small tests 
 void bench_bytes(const struct bench *bench);         /* bytes.c: a fork on disk */
 void bench_import(const struct bench *bench);        /* import.c */
 void bench_sparse(const struct bench *bench);        /* sparse.c */
+
+void bench_processes(const struct bench *bench);     /* processes.c: the rows of sql with 1, 2 and 8 processes */
+void bench_beside(const struct bench *bench);        /* processes.c: selects beside a writer */
+void bench_writers(const struct bench *bench);       /* processes.c: two writers on two branches */
+void bench_year(const struct bench *bench);          /* processes.c: many small transactions, snapshots held */
+
+/* sql.c: the table item with that many rows, in one transaction. */
+void bench_fill_items(sqlite3 *db, unsigned count);
+/* sql.c: a target of the design's table: what the two variants' times may be to each other, and what the pages that the
+ * series "(pages read)" of the work counts may take beyond. */
+void bench_design_target(const char *work, enum bench_variant variant, enum bench_variant base, double ratio);
 
 /* worker.c: the parts that run in a process of their own; returns an exit status. */
 int bench_worker(int argc, char **argv);

@@ -13,7 +13,7 @@
 #define SLACK 1.1
 
 /* The parts of a row do not matter much; their sizes do: about 100 bytes a row. */
-static void bulk_insert(sqlite3 *db, unsigned count)
+void bench_fill_items(sqlite3 *db, unsigned count)
 {
     char text[96];
     bench_exec(db, "CREATE TABLE item(id INTEGER PRIMARY KEY, sku INTEGER, price REAL, name TEXT); BEGIN");
@@ -79,7 +79,7 @@ static void run_step(enum step step, sqlite3 *db, const struct bench *bench)
         one_row_transactions(db, bench->transactions);
         break;
     case BULK:
-        bulk_insert(db, bench->rows);
+        bench_fill_items(db, bench->rows);
         break;
     case SELECTS_EACH:
         point_selects(db, select, bench->rows, bench->selects);
@@ -157,12 +157,11 @@ static void drop_database(bough_store *store, enum bench_variant variant, unsign
     free(path);
 }
 
-static void step_target(const char *work, enum bench_variant variant, enum bench_variant base, double ratio,
-                        const char *row)
+void bench_design_target(const char *work, enum bench_variant variant, enum bench_variant base, double ratio)
 {
     char name[160];
     double pages = bench_median(work, "(pages read)");
-    snprintf(name, sizeof(name), "%s, %s / %s", row, bench_variant_names[variant], bench_variant_names[base]);
+    snprintf(name, sizeof(name), "%s, %s / %s", work, bench_variant_names[variant], bench_variant_names[base]);
     bench_target_ratio(name, work, bench_variant_names[variant], work, bench_variant_names[base], ratio * SLACK,
                        pages > 0 ? pages * SECONDS_PER_PAGE : 0, "design table x 1.1 + 0.5 us/page");
 }
@@ -178,9 +177,9 @@ static void add_targets(char works[STEP_COUNT][64])
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *work = works[rows[i].step];
-        step_target(work, BOUGH_AT_FULL, STOCK_DELETE_FULL, rows[i].delete_ratio, work);
-        step_target(work, BOUGH_AT_FULL, STOCK_WAL_FULL, rows[i].wal_full_ratio, work);
-        step_target(work, BOUGH_AT_NORMAL, STOCK_WAL_NORMAL, rows[i].wal_normal_ratio, work);
+        bench_design_target(work, BOUGH_AT_FULL, STOCK_DELETE_FULL, rows[i].delete_ratio);
+        bench_design_target(work, BOUGH_AT_FULL, STOCK_WAL_FULL, rows[i].wal_full_ratio);
+        bench_design_target(work, BOUGH_AT_NORMAL, STOCK_WAL_NORMAL, rows[i].wal_normal_ratio);
     }
 }
 
@@ -238,9 +237,9 @@ void bench_workload(const struct bench *bench)
         }
         bough_store_close(store);
     }
-    step_target(work, BOUGH_AT_FULL, STOCK_DELETE_FULL, 0.71, work);
-    step_target(work, BOUGH_AT_FULL, STOCK_WAL_FULL, 0.84, work);
-    step_target(work, BOUGH_AT_NORMAL, STOCK_WAL_NORMAL, 0.84, work);
+    bench_design_target(work, BOUGH_AT_FULL, STOCK_DELETE_FULL, 0.71);
+    bench_design_target(work, BOUGH_AT_FULL, STOCK_WAL_FULL, 0.84);
+    bench_design_target(work, BOUGH_AT_NORMAL, STOCK_WAL_NORMAL, 0.84);
     bench_remove_tree(store_path);
     free(store_path);
 }
@@ -282,8 +281,8 @@ void bench_big(const struct bench *bench)
     for (int i = 0; i < 3; i++)
         bench_close(databases[i]);
     bough_store_close(store);
-    step_target(scan, BOUGH_AT_FULL, STOCK_DELETE_FULL, 0.56, scan);
-    step_target(selects, BOUGH_AT_FULL, STOCK_DELETE_FULL, 0.25, selects);
+    bench_design_target(scan, BOUGH_AT_FULL, STOCK_DELETE_FULL, 0.56);
+    bench_design_target(selects, BOUGH_AT_FULL, STOCK_DELETE_FULL, 0.25);
     unlink(copy);
     bench_remove_tree(store_path);
     free(copy);

@@ -4,8 +4,10 @@
  *     --worker write VARIANT PATH COUNT      one-row transactions
  *     --worker read VARIANT PATH COUNT       cached selects, a transaction each
  *     --worker sparse VARIANT STORE 1        prints "open|fork|drop BYTES RSS", see sparse.c
+ *     --worker crowd 0 PLAN NUMBER           one of several processes, see crowd.c
  */
 #include "bench.h"
+#include "crowd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,6 +149,8 @@ int bench_worker(int argc, char **argv)
         do_forks(argv[2], count);
     else if (strcmp(argv[0], "sparse") == 0)
         do_sparse(argv[2]);
+    else if (strcmp(argv[0], "crowd") == 0)
+        crowd_work(argv[2], count);
     else
         do_transactions(argv[2], variant, count, strcmp(argv[0], "write") == 0);
     return 0;
