@@ -353,6 +353,75 @@ void bough__layer_note_deaths(struct bough__layer *layer, const struct bough__lo
     }
 }
 
+/* Frames and the newest transaction that wrote each; ascending by frame. */
+struct use {
+    uint64_t frame, txn;
+};
+
+static int by_use(const void *x, const void *y)
+{
+    const struct use *a = x, *b = y;
+    return a->frame != b->frame ? (a->frame > b->frame) - (a->frame < b->frame) : (a->txn > b->txn) - (a->txn < b->txn);
+}
+
+static int list_uses(struct use **out, size_t *out_count, const struct bough__overlay *overlay)
+{
+    size_t count = 0, kept = 0;
+    struct use *uses = bough__alloc((overlay->entry_count + 1u) * sizeof *uses);
+    if (uses == NULL)
+        return bough__fail_memory();
+    for (uint32_t i = 0; i < overlay->entry_count; i++)
+        if (overlay->entries[i].frame != BOUGH__NO_FRAME)
+            uses[count++] = (struct use){overlay->entries[i].frame, overlay->entries[i].txn};
+    qsort(uses, count, sizeof *uses, by_use);
+    for (size_t i = 0; i < count; i++) {
+        kept += i != 0 && uses[i].frame != uses[kept].frame;
+        uses[kept] = uses[i];
+    }
+    *out = uses;
+    *out_count = count != 0 ? kept + 1 : 0;
+    return BOUGH_OK;
+}
+
+/* Was the frame that died written again since its birth? */
+static bool is_used_again(const struct use *uses, size_t count, uint64_t frame, uint64_t birth)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (uses[middle].frame < frame)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && uses[low].frame == frame && uses[low].txn > birth;
+}
+
+/* What died in this generation before this process began to keep track. Otherwise programs that write a little and end
+ * would each leave what they superseded to the next checkpoint, and the layer would grow by a log's worth of pages. */
+static int note_earlier_deaths(struct bough__layer *layer)
+{
+    const struct bough__overlay *overlay = layer->overlay;
+    struct use *uses = NULL;
+    size_t count = 0;
+    int rc = list_uses(&uses, &count, overlay);
+    for (uint32_t i = 0; rc == BOUGH_OK && i < overlay->entry_count; i++) {
+        const struct bough__overlay_entry *entry = &overlay->entries[i];
+        struct bough__entry old = {.layer = layer->number, .frame = BOUGH__NO_FRAME};
+        if (entry->older != 0) {
+            old.frame = overlay->entries[entry->older - 1].frame;
+            old.birth = overlay->entries[entry->older - 1].txn;
+        } else if (bough__map_lookup(&old, layer->space->nodes, &overlay->tree, entry->block) != BOUGH_OK) {
+            continue; /* as in note_death */
+        }
+        if (old.layer == layer->number && old.frame != BOUGH__NO_FRAME &&
+            !is_used_again(uses, count, old.frame, old.birth))
+            bough__recycler_died(&layer->recycler, old.frame, old.birth, entry->txn);
+    }
+    free(uses);
+    return rc;
+}
+
 static int start_recycler(struct bough__layer *layer)
 {
     struct bough__frames extents = {0};
@@ -361,8 +430,10 @@ static int start_recycler(struct bough__layer *layer)
     bough__recycler_release(&layer->recycler);
     if (layer->slot.generation != 0)
         rc = bough__layer_free_extents(&extents, layer, &layer->slot, layer->overlay);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
         bough__recycler_start(&layer->recycler, &extents, layer->slot.txn);
+        rc = note_earlier_deaths(layer);
+    }
     bough__frames_release(&extents);
     return rc;
 }

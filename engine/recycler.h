@@ -7,9 +7,10 @@
  *   - no snapshot is pinned in [birth, death)
  * A frame that is free stays free, since snapshots are pinned at the newest transaction and holds are set under a pin.
  *
- * Where a process learns of dead frames: of the log's records, its own and those of other processes, with both numbers
- * (so that a reader who stays for an hour keeps back what it sees and nothing more); and of the free extents beside the
- * header, of which is only known that they were dead at the header's transaction. A frame that another process takes
+ * Where a process learns of dead frames: of the log's records, its own, those of other processes, and those that were
+ * there when it began to write (bough__layer_become_writer), with both numbers (so that a reader who stays for an hour
+ * keeps back what it sees and nothing more); and of the free extents beside the header, of which is only known that
+ * they were dead at the header's transaction. A frame that another process takes
  * again stands in that one's record, and is struck out here when the record is read. Frames handed out to a
  * transaction that does not commit are free again, and those that it dropped itself are free when it is durable.
  *
