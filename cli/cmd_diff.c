@@ -1,7 +1,12 @@
-/* cmd_diff.c - bough diff: what changes from one state to another, in pages and in the schema. */
+/* cmd_diff.c - bough diff: what changes from one state to another, in pages, in the schema and in rows.
+ *
+ * Pages say which tables to read. A first pass over these counts; rows and scripts are printed in a second one. */
 #include "commands.h"
 #include "compare.h"
 #include "database.h"
+#include "rows_diff.h"
+#include "script.h"
+#include "spill.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,7 +19,11 @@ struct range {
 
 struct table_change {
     const char *name;
+    const char *old_name; /* of a renamed one */
     enum bough_change change;
+    bool has_other_sql;
+    bool is_counted; /* false: a virtual table that this SQLite cannot read */
+    struct bough__row_counts counts;
 };
 
 struct diff {
@@ -30,6 +39,8 @@ struct diff {
     bool contents_known;
     struct table_change *tables;
     size_t table_count;
+    struct database from_db, to_db;
+    FILE *out;
 };
 
 /* ---- finding out ---- */
@@ -89,11 +100,13 @@ static void list_tables(struct diff *diff)
         const struct bough__schema_change *change = &diff->schema.items[i];
 
         if (!strcmp(change->type, "table") && is_wanted_change(diff, change))
-            diff->tables[diff->table_count++] = (struct table_change){change->name, change->change};
+            diff->tables[diff->table_count++] = (struct table_change){
+                .name = change->name, .old_name = change->old_name, .change = change->change, .has_other_sql = true};
     }
     for (size_t i = 0; i < diff->contents.count; i++) {
         if (!is_listed(diff, diff->contents.items[i]) && is_wanted(diff, diff->contents.items[i]))
-            diff->tables[diff->table_count++] = (struct table_change){diff->contents.items[i], BOUGH_CHANGED};
+            diff->tables[diff->table_count++] =
+                (struct table_change){.name = diff->contents.items[i], .change = BOUGH_CHANGED};
     }
     if (diff->table_count)
         qsort(diff->tables, diff->table_count, sizeof diff->tables[0], by_name);
@@ -119,38 +132,90 @@ static int begin(struct cli *cli, struct database *database, bool *out_has_table
     return code == SQLITE_ROW || code == SQLITE_DONE ? BOUGH_OK : database_fail(cli, database, code, "");
 }
 
-static int compare(struct diff *diff, struct database *from, struct database *to)
+static int sqlite_fail(struct diff *diff, sqlite3 *failed, int code)
+{
+    if (code == SQLITE_OK)
+        return BOUGH_OK;
+    if (!failed)
+        return cli_fail(diff->cli, BOUGH_NOMEM, "out of memory");
+    return database_fail(diff->cli, failed == diff->from_db.handle ? &diff->from_db : &diff->to_db, code, "");
+}
+
+static int compare(struct diff *diff)
 {
     sqlite3 *failed = NULL;
-    int code = bough__schema_compare(&diff->schema, &failed, from->handle, to->handle);
+    sqlite3 *from = diff->from_db.handle;
+    sqlite3 *to = diff->to_db.handle;
+    int code = bough__schema_compare(&diff->schema, &failed, from, to);
 
     if (code == SQLITE_OK)
-        code = bough__tables_compare(&diff->contents, &diff->contents_known, &failed, from->handle, to->handle,
-                                     &diff->fresh);
-    if (code == SQLITE_NOMEM)
-        return cli_fail(diff->cli, BOUGH_NOMEM, "out of memory");
-    return code == SQLITE_OK ? BOUGH_OK : database_fail(diff->cli, failed == from->handle ? from : to, code, "");
+        code = bough__tables_compare(&diff->contents, &diff->contents_known, &failed, from, to, &diff->fresh);
+    if (code == SQLITE_OK)
+        code = bough__shadows_fold(&diff->schema, &diff->contents, &failed, from, to);
+    return sqlite_fail(diff, failed, code);
 }
 
 static int compare_databases(struct diff *diff)
 {
-    struct database from = {NULL, NULL, false};
-    struct database to = {NULL, NULL, false};
     bool has_table = false;
-    int rc = database_open(diff->cli, &from, diff->from, false);
+    int rc = database_open(diff->cli, &diff->from_db, diff->from, false);
 
     if (rc == BOUGH_OK)
-        rc = database_open(diff->cli, &to, diff->to, false);
+        rc = database_open(diff->cli, &diff->to_db, diff->to, false);
     if (rc == BOUGH_OK)
-        rc = begin(diff->cli, &from, &has_table, diff->table);
+        rc = begin(diff->cli, &diff->from_db, &has_table, diff->table);
     if (rc == BOUGH_OK)
-        rc = begin(diff->cli, &to, &has_table, diff->table);
+        rc = begin(diff->cli, &diff->to_db, &has_table, diff->table);
     if (rc == BOUGH_OK && diff->table && !has_table)
         rc = cli_fail(diff->cli, BOUGH_NOT_FOUND, "no table %s in %s or %s", diff->table, diff->from, diff->to);
     if (rc == BOUGH_OK && !diff->pages.identical)
-        rc = compare(diff, &from, &to);
-    database_close(&from);
-    database_close(&to);
+        rc = compare(diff);
+    return rc;
+}
+
+static int open_rows(struct diff *diff, struct bough__rows *out, sqlite3 **out_failed, const struct table_change *table)
+{
+    const char *old_name = table->old_name ? table->old_name : table->name;
+
+    return bough__rows_open(out, out_failed, diff->from_db.handle, table->change == BOUGH_ADDED ? NULL : old_name,
+                            diff->to_db.handle, table->change == BOUGH_REMOVED ? NULL : table->name);
+}
+
+/* A virtual table whose module is not there has no rows that could be read. */
+static int count_rows(struct diff *diff, struct table_change *table)
+{
+    struct bough__rows rows = {0};
+    sqlite3 *failed = NULL;
+    int code = open_rows(diff, &rows, &failed, table);
+
+    if (code == SQLITE_OK)
+        code = bough__rows_walk(&table->counts, &failed, &rows, NULL, NULL);
+    table->is_counted = code == SQLITE_OK;
+    if (code == SQLITE_ERROR && (rows.is_virtual || rows.count == 0))
+        code = SQLITE_OK;
+    bough__rows_release(&rows);
+    return sqlite_fail(diff, failed, code);
+}
+
+static bool has_rows(const struct table_change *table)
+{
+    return !table->is_counted || table->counts.added || table->counts.removed || table->counts.changed;
+}
+
+/* A table whose pages moved while its rows stayed has not changed. */
+static int count_tables(struct diff *diff)
+{
+    size_t kept = 0;
+    int rc = BOUGH_OK;
+
+    for (size_t i = 0; rc == BOUGH_OK && i < diff->table_count; i++) {
+        struct table_change *table = &diff->tables[i];
+
+        rc = count_rows(diff, table);
+        if (table->has_other_sql || has_rows(table))
+            diff->tables[kept++] = *table;
+    }
+    diff->table_count = kept;
     return rc;
 }
 
@@ -160,29 +225,85 @@ static int find_out(struct diff *diff)
         cli_check(diff->cli, bough_diff_pages(&diff->pages, diff->cli->store, diff->from, diff->to, note_page, diff));
 
     diff->contents_known = true;
-    if (rc == BOUGH_OK && (!diff->pages.identical || diff->table))
+    if (rc == BOUGH_OK && (!diff->pages.identical || diff->table || cli_has(diff->cli, "sql")))
         rc = compare_databases(diff);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
         list_tables(diff);
+        rc = count_tables(diff);
+    }
     return rc;
+}
+
+/* ---- rows ---- */
+
+static int print_rows(struct diff *diff, const struct table_change *table, struct json *json)
+{
+    struct bough__rows rows = {0};
+    struct rows_diff printer = {diff->out, json, &rows};
+    struct bough__row_counts counts = {0, 0, 0};
+    sqlite3 *failed = NULL;
+    int code = table->is_counted ? open_rows(diff, &rows, &failed, table) : SQLITE_OK;
+
+    if (code == SQLITE_OK && table->is_counted)
+        code = bough__rows_walk(&counts, &failed, &rows, rows_diff_print, &printer);
+    bough__rows_release(&rows);
+    return sqlite_fail(diff, failed, code);
+}
+
+/* The tables in which only rows differ, without those whose pages moved. */
+static int print_script(struct diff *diff)
+{
+    struct bough__names contents = {NULL, 0};
+    struct bough__script script = {diff->out, diff->from_db.handle, diff->to_db.handle, &diff->schema,
+                                   &contents, diff->table};
+    sqlite3 *failed = NULL;
+    int code = SQLITE_OK;
+
+    for (size_t i = 0; code == SQLITE_OK && i < diff->table_count; i++) {
+        if (!diff->tables[i].has_other_sql && !bough__names_add(&contents, diff->tables[i].name))
+            code = SQLITE_NOMEM;
+    }
+    if (code == SQLITE_OK)
+        code = bough__script_write(&script, &failed);
+    bough__names_release(&contents);
+    return sqlite_fail(diff, failed, code);
 }
 
 /* ---- printing ---- */
 
-static void json_tables(struct json *json, const struct diff *diff)
+static void json_count(struct json *json, const char *key, const struct table_change *table, uint64_t count)
 {
+    if (table->is_counted)
+        json_put_uint(json, key, count);
+    else
+        json_put_null(json, key);
+}
+
+static int json_tables(struct json *json, struct diff *diff)
+{
+    int rc = BOUGH_OK;
+
     json_key(json, "tables");
     json_open(json, '[');
-    for (size_t i = 0; i < diff->table_count; i++) {
+    for (size_t i = 0; rc == BOUGH_OK && i < diff->table_count; i++) {
+        const struct table_change *table = &diff->tables[i];
+
         json_open(json, '{');
-        json_put_string(json, "name", diff->tables[i].name);
-        json_put_string(json, "status", bough__change_name(diff->tables[i].change));
-        json_put_null(json, "rows_added");
-        json_put_null(json, "rows_removed");
-        json_put_null(json, "rows_changed");
+        json_put_string(json, "name", table->name);
+        json_put_string(json, "status", bough__change_name(table->change));
+        json_count(json, "rows_added", table, table->counts.added);
+        json_count(json, "rows_removed", table, table->counts.removed);
+        json_count(json, "rows_changed", table, table->counts.changed);
+        if (cli_has(diff->cli, "rows")) {
+            json_key(json, "rows");
+            json_open(json, '[');
+            rc = print_rows(diff, table, json);
+            json_close(json, ']');
+        }
         json_close(json, '}');
     }
     json_close(json, ']');
+    return rc;
 }
 
 static void json_schema(struct json *json, const struct diff *diff)
@@ -205,9 +326,10 @@ static void json_schema(struct json *json, const struct diff *diff)
     json_close(json, ']');
 }
 
-static void print_json(const struct diff *diff)
+static int print_json(struct diff *diff)
 {
-    struct json json = {stdout, false};
+    struct json json = {diff->out, false};
+    int rc = BOUGH_OK;
 
     json_open(&json, '{');
     json_put_string(&json, "from", diff->from);
@@ -219,20 +341,21 @@ static void print_json(const struct diff *diff)
     json_put_uint(&json, "added", diff->pages.added);
     json_put_uint(&json, "removed", diff->pages.removed);
     json_close(&json, '}');
-    json_tables(&json, diff);
+    rc = json_tables(&json, diff);
     json_schema(&json, diff);
     json_close(&json, '}');
     cli_json_end(&json);
+    return rc;
 }
 
-static void print_sql(const char *sql, char sign)
+static void print_sql(FILE *file, const char *sql, char sign)
 {
     while (sql) {
         const char *end = strchr(sql, '\n');
 
-        printf("    %c ", sign);
-        out_line(stdout, sql);
-        putchar('\n');
+        fprintf(file, "    %c ", sign);
+        out_line(file, sql);
+        putc('\n', file);
         sql = end ? end + 1 : NULL;
     }
 }
@@ -244,29 +367,52 @@ static void print_schema(const struct diff *diff, bool with_sql)
 
         if (!is_wanted_change(diff, change) || (!with_sql && !strcmp(change->type, "table")))
             continue;
-        printf("%-8s %-8s ", change->type, bough__change_name(change->change));
+        fprintf(diff->out, "%-8s %-8s ", change->type, bough__change_name(change->change));
         if (change->old_name) {
-            out_line(stdout, change->old_name);
-            fputs(" to ", stdout);
+            out_line(diff->out, change->old_name);
+            fputs(" to ", diff->out);
         }
-        out_line(stdout, change->name);
-        putchar('\n');
+        out_line(diff->out, change->name);
+        putc('\n', diff->out);
         if (with_sql) {
-            print_sql(change->from_sql, '-');
-            print_sql(change->to_sql, '+');
+            print_sql(diff->out, change->from_sql, '-');
+            print_sql(diff->out, change->to_sql, '+');
         }
     }
 }
 
-static void print_tables(const struct diff *diff)
+static void print_count(FILE *file, uint64_t count, const char *what, const char **comma)
 {
-    for (size_t i = 0; i < diff->table_count; i++) {
-        printf("table    %-8s ", bough__change_name(diff->tables[i].change));
-        out_line(stdout, diff->tables[i].name);
-        putchar('\n');
+    if (!count)
+        return;
+    fprintf(file, "%s%" PRIu64 " %s", *comma, count, what);
+    *comma = ", ";
+}
+
+static int print_tables(struct diff *diff)
+{
+    int rc = BOUGH_OK;
+
+    for (size_t i = 0; rc == BOUGH_OK && i < diff->table_count; i++) {
+        const struct table_change *table = &diff->tables[i];
+        const char *comma = "  rows: ";
+
+        fprintf(diff->out, "table    %-8s ", bough__change_name(table->change));
+        if (table->old_name) {
+            out_line(diff->out, table->old_name);
+            fputs(" to ", diff->out);
+        }
+        out_line(diff->out, table->name);
+        print_count(diff->out, table->counts.added, "added", &comma);
+        print_count(diff->out, table->counts.removed, "removed", &comma);
+        print_count(diff->out, table->counts.changed, "changed", &comma);
+        fputs(table->is_counted ? "\n" : "  rows: not known\n", diff->out);
+        if (cli_has(diff->cli, "rows"))
+            rc = print_rows(diff, table, NULL);
     }
     if (!diff->contents_known)
-        puts("tables with changed rows are not known: SQLite was built without dbstat");
+        fputs("tables with changed rows are not known: SQLite was built without dbstat\n", diff->out);
+    return rc;
 }
 
 static void print_ranges(const struct diff *diff)
@@ -274,69 +420,100 @@ static void print_ranges(const struct diff *diff)
     for (size_t i = 0; i < diff->range_count; i++) {
         const struct range *range = &diff->ranges[i];
 
-        printf("%-8s %" PRIu64,
-               range->kind == 'c'   ? "changed"
-               : range->kind == 'a' ? "added"
-                                    : "removed",
-               range->first);
+        fprintf(diff->out, "%-8s %" PRIu64,
+                range->kind == 'c'   ? "changed"
+                : range->kind == 'a' ? "added"
+                                     : "removed",
+                range->first);
         if (range->last != range->first)
-            printf("-%" PRIu64, range->last);
-        putchar('\n');
+            fprintf(diff->out, "-%" PRIu64, range->last);
+        putc('\n', diff->out);
     }
 }
 
 static void print_names(const struct diff *diff)
 {
     for (size_t i = 0; i < diff->table_count; i++)
-        puts(diff->tables[i].name);
+        fprintf(diff->out, "%s\n", diff->tables[i].name);
     for (size_t i = 0; i < diff->schema.count; i++) {
         if (is_wanted_change(diff, &diff->schema.items[i]) && strcmp(diff->schema.items[i].type, "table") != 0)
-            puts(diff->schema.items[i].name);
+            fprintf(diff->out, "%s\n", diff->schema.items[i].name);
     }
 }
 
-static void print(const struct diff *diff)
+/* The default, and --stat: pages, tables with counts, names. */
+static int print_text(struct diff *diff)
 {
     struct cli *cli = diff->cli;
-    bool chosen = cli_has(cli, "stat") || cli_has(cli, "schema") || cli_has(cli, "pages");
+    bool chosen = cli_has(cli, "schema") || cli_has(cli, "pages");
+    int rc = BOUGH_OK;
 
-    if (cli->json) {
-        print_json(diff);
-    } else if (cli->quiet) {
-        print_names(diff);
-    } else if (diff->pages.identical) {
-        printf("%s and %s are identical\n", diff->from, diff->to);
-    } else {
-        if (!cli_has(cli, "schema"))
-            printf("pages    %" PRIu64 " changed, %" PRIu64 " added, %" PRIu64 " removed from %s to %s\n",
-                   diff->pages.changed, diff->pages.added, diff->pages.removed, diff->from, diff->to);
-        if (!chosen || cli_has(cli, "stat"))
-            print_tables(diff);
-        if (!cli_has(cli, "pages"))
-            print_schema(diff, cli_has(cli, "schema"));
-        print_ranges(diff);
-    }
+    if (!cli_has(cli, "schema") && !cli_has(cli, "rows"))
+        fprintf(diff->out, "pages    %" PRIu64 " changed, %" PRIu64 " added, %" PRIu64 " removed from %s to %s\n",
+                diff->pages.changed, diff->pages.added, diff->pages.removed, diff->from, diff->to);
+    if (!chosen)
+        rc = print_tables(diff);
+    if (!cli_has(cli, "pages") && !cli_has(cli, "rows"))
+        print_schema(diff, cli_has(cli, "schema"));
+    print_ranges(diff);
+    return rc;
 }
 
-/* --exit-code answers for what was asked: the schema, a table, or the whole database. */
+static int print_to(struct diff *diff)
+{
+    if (cli_has(diff->cli, "sql"))
+        return print_script(diff);
+    if (diff->cli->json)
+        return print_json(diff);
+    if (diff->cli->quiet)
+        print_names(diff);
+    else if (diff->pages.identical)
+        fprintf(diff->out, "%s and %s are identical\n", diff->from, diff->to);
+    else
+        return print_text(diff);
+    return BOUGH_OK;
+}
+
+/* Held back: a failure while rows are read prints nothing. */
+static int print(struct diff *diff)
+{
+    struct spill *spill = spill_open(&diff->out);
+    int rc = BOUGH_OK;
+
+    if (!spill)
+        return cli_fail(diff->cli, BOUGH_NOMEM, "out of memory");
+    rc = print_to(diff);
+    if (rc == BOUGH_OK && !spill_copy(spill, stdout))
+        rc = cli_fail(diff->cli, BOUGH_IO, "the differences cannot be kept in a temporary file");
+    spill_close(spill);
+    return rc;
+}
+
+/* --exit-code answers for what was asked: tables and their rows, the schema, or else the whole database. */
 static bool differs(const struct diff *diff)
 {
+    struct cli *cli = diff->cli;
+    bool rows = cli_has(cli, "rows");
     bool any = false;
 
-    if (!diff->table && !cli_has(diff->cli, "schema"))
+    if (cli_has(cli, "pages") ||
+        !(diff->table || cli_has(cli, "schema") || cli_has(cli, "stat") || rows || cli_has(cli, "sql")))
         return !diff->pages.identical;
-    for (size_t i = 0; i < diff->schema.count; i++)
+    for (size_t i = 0; !rows && i < diff->schema.count; i++)
         any = any || is_wanted_change(diff, &diff->schema.items[i]);
-    return any || (!cli_has(diff->cli, "schema") && diff->table_count);
+    for (size_t i = 0; !cli_has(cli, "schema") && i < diff->table_count; i++)
+        any = any || !rows || has_rows(&diff->tables[i]);
+    return any;
 }
 
 static int check_options(struct cli *cli)
 {
-    if (cli_has(cli, "rows") || cli_has(cli, "sql"))
-        return cli_fail(cli, BOUGH_USAGE, "diff --%s compares rows, which is not available in bough " BOUGH_VERSION,
-                        cli_has(cli, "rows") ? "rows" : "sql");
-    if (cli_has(cli, "stat") + cli_has(cli, "schema") + cli_has(cli, "pages") > 1)
-        return cli_fail(cli, BOUGH_USAGE, "diff takes one of --stat, --schema and --pages");
+    if (cli_has(cli, "stat") + cli_has(cli, "schema") + cli_has(cli, "pages") + cli_has(cli, "rows") +
+            cli_has(cli, "sql") >
+        1)
+        return cli_fail(cli, BOUGH_USAGE, "diff takes one of --stat, --schema, --rows, --pages and --sql");
+    if (cli_has(cli, "sql") && cli->json)
+        return cli_fail(cli, BOUGH_USAGE, "diff --sql prints a script, which --json cannot change");
     return BOUGH_OK;
 }
 
@@ -352,11 +529,13 @@ static int run(struct cli *cli)
     if (rc == BOUGH_OK)
         rc = find_out(&diff);
     if (rc == BOUGH_OK)
-        print(&diff);
+        rc = print(&diff);
     if (rc == BOUGH_OK && cli_has(cli, "exit-code") && differs(&diff)) {
         rc = BOUGH_NO;
         cli->answered = true;
     }
+    database_close(&diff.from_db);
+    database_close(&diff.to_db);
     bough__schema_changes_release(&diff.schema);
     bough__names_release(&diff.contents);
     bough__pages_release(&diff.fresh);
@@ -366,11 +545,11 @@ static int run(struct cli *cli)
 }
 
 static const struct cli_option option_table[] = {
-    {0, "stat", NULL, "counts and names alone (also what is printed without an option)"},
+    {0, "stat", NULL, "names, with counts of rows (also what is printed without an option)"},
     {0, "schema", NULL, "the SQL of what differs in the schema"},
     {0, "pages", NULL, "the numbers of the pages that differ"},
-    {0, "rows", NULL, "the rows that differ (not available in this version)"},
-    {0, "sql", NULL, "the differences as SQL (not available in this version)"},
+    {0, "rows", NULL, "the rows that differ, with old and new values"},
+    {0, "sql", NULL, "a script that turns A into B"},
     {0, "table", "TABLE", "this table alone, with its indexes and triggers"},
     {0, "exit-code", NULL, "exit with 1 when what was asked for differs"},
     {0, NULL, NULL, NULL},
@@ -381,10 +560,12 @@ const struct cli_command cmd_diff = {
     .aliases = "",
     .group = "History",
     .summary = "show what changes from one state to another",
-    .usage = "A [B] [--stat|--schema|--pages] [--table TABLE] [--exit-code]",
+    .usage = "A [B] [--stat|--schema|--rows|--pages|--sql] [--table TABLE] [--exit-code]",
     .details =
-        "Compares the REFs A and B, the current branch by default: pages, tables, indexes, views and triggers. A table "
-        "counts as changed when its SQL or one of its pages differs.",
+        "Compares the REFs A and B, the current branch by default: pages, tables with their rows, indexes, views and "
+        "triggers. Only tables whose SQL or pages differ are read. Rows are matched by primary key; a table without "
+        "one is compared as a multiset, so that VACUUM changes nothing. Where columns differ, the common ones count."
+        "\n\nThe script of --sql is one transaction. It writes a table whose SQL changed as a whole.",
     .example = "bough diff main premium --schema\nshows what premium changed in the schema of main",
     .options = option_table,
     .operands_min = 1,

@@ -168,7 +168,7 @@ static void table_value(struct out_table *table, const struct value *value)
     free(text);
 }
 
-static void json_value(struct json *json, sqlite3_stmt *statement, size_t column)
+void rows_json_value(struct json *json, sqlite3_stmt *statement, size_t column)
 {
     struct value value = {0, NULL, 0};
 
@@ -241,7 +241,7 @@ static void json_row(struct rows *rows, sqlite3_stmt *statement)
     json_open(&rows->json, '{');
     for (size_t i = 0; i < rows->columns; i++) {
         json_key(&rows->json, rows->names[i]);
-        json_value(&rows->json, statement, i);
+        rows_json_value(&rows->json, statement, i);
     }
     json_close(&rows->json, '}');
 }

@@ -26,5 +26,7 @@ void rows_result_begin(struct rows *rows, sqlite3_stmt *statement);
 void rows_row(struct rows *rows, sqlite3_stmt *statement);
 void rows_result_end(struct rows *rows);
 void rows_release(struct rows *rows);
+/* One value of a row: a BLOB is {"hex":…}. */
+void rows_json_value(struct json *json, sqlite3_stmt *statement, size_t column);
 
 #endif

@@ -37,6 +37,7 @@ struct bough__schema_changes {
  * whose SQL is the same but for the name are one renamed object, where only one such pair is possible.
  * Returns a result of SQLite; *out_failed is then the connection that has the message (NULL: no memory). */
 int bough__schema_compare(struct bough__schema_changes *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to);
+void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at);
 void bough__schema_changes_release(struct bough__schema_changes *changes);
 
 /* A set of page numbers, from 1 on. */
@@ -53,6 +54,7 @@ struct bough__names {
     char **items;
     size_t count;
 };
+bool bough__names_add(struct bough__names *names, const char *name); /* false: no memory */
 void bough__names_release(struct bough__names *names);
 
 /* The tables that both databases have under one name and that hold something else in `to`, in the order of names:
@@ -61,5 +63,9 @@ void bough__names_release(struct bough__names *names);
  * table to tell; then nothing is listed. */
 int bough__tables_compare(struct bough__names *out, bool *out_known, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
                           const struct bough__pages *pages);
+
+/* A virtual table stands for its shadow tables: takes them out of both lists and puts it into `contents` for them. */
+int bough__shadows_fold(struct bough__schema_changes *schema, struct bough__names *contents, sqlite3 **out_failed,
+                        sqlite3 *from, sqlite3 *to);
 
 #endif

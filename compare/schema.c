@@ -216,7 +216,7 @@ static void release_change(struct bough__schema_change *change)
     memset(change, 0, sizeof *change);
 }
 
-static void drop_change(struct bough__schema_changes *changes, size_t at)
+void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at)
 {
     release_change(&changes->items[at]);
     changes->count--;
@@ -237,7 +237,7 @@ static void pair_renamed(struct bough__schema_changes *changes)
         changes->items[partner].old_name = removed->name;
         changes->items[partner].from_sql = removed->from_sql;
         removed->name = removed->from_sql = NULL;
-        drop_change(changes, i);
+        bough__schema_changes_drop(changes, i);
     }
 }
 

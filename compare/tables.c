@@ -47,7 +47,7 @@ void bough__names_release(struct bough__names *names)
     names->count = 0;
 }
 
-static bool names_add(struct bough__names *names, const char *name)
+bool bough__names_add(struct bough__names *names, const char *name)
 {
     char **items = realloc(names->items, (names->count + 1) * sizeof items[0]);
 
@@ -139,7 +139,7 @@ static int compare_tables(struct bough__names *out, sqlite3 **out_failed, struct
         differs = root != sqlite3_column_int64(statements->tables, 1);
         if (!differs)
             rc = tree_differs(&differs, statements->tree, name, pages);
-        if (rc == SQLITE_OK && differs && !names_add(out, name))
+        if (rc == SQLITE_OK && differs && !bough__names_add(out, name))
             rc = SQLITE_NOMEM;
         if (rc != SQLITE_OK)
             return rc;

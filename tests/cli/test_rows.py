@@ -1,0 +1,364 @@
+"""diff of rows: counts, the rows themselves, scripts that turn one state into another."""
+import random
+import sqlite3
+
+import support
+
+
+class Rows(support.Case):
+    def make(self, sql, change, rows=()):
+        """A store with two branches: main of `sql`, other with `change` upon it."""
+        db = sqlite3.connect(self.path("t.db"))
+        db.executescript(sql)
+        db.commit()
+        db.close()
+        self.bough("init", "t.db")
+        self.bough("branch", "other")
+        self.apply("other", change)
+
+    def apply(self, branch, change):
+        self.bough("sql", branch, change)
+
+    def counts(self, a="main", b="other", *words):
+        """What diff says, by table: added, removed, changed."""
+        document = self.json("diff", a, b, *words)
+        return {t["name"]: (t["rows_added"], t["rows_removed"], t["rows_changed"]) for t in document["tables"]}
+
+    def dump(self, path):
+        """Schema and rows with their types; rows as multisets. ALTER TABLE puts quotes around the name it gives."""
+        db = sqlite3.connect(path)
+        db.text_factory = bytes
+        shadows = {r[0] for r in db.execute("SELECT name FROM pragma_table_list WHERE type = 'shadow'")}
+        schema = sorted((r[0], r[1], r[2].replace(b'"' + r[1] + b'"', r[1], 1)) for r in db.execute(
+            "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL") if r[1] not in shadows)
+        tables = {}
+        for kind, name, _ in schema:
+            if kind == b"table" and not name.startswith(b"sqlite_"):
+                quoted = '"' + name.decode().replace('"', '""') + '"'
+                columns = ["\"" + r[0].decode().replace('"', '""') + "\"" for r in db.execute(
+                    "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", (name.decode(),))]
+                words = ", ".join(f"typeof({c}), {c}" for c in columns)
+                tables[name] = sorted(map(repr, db.execute(f"SELECT {words} FROM {quoted}")))
+        result = (schema, tables, db.execute("PRAGMA user_version").fetchall(),
+                  db.execute("PRAGMA integrity_check").fetchall())
+        db.close()
+        return result
+
+    def check_script(self, a="main", b="other"):
+        """The script, applied to an export of A, makes B, and the other way round; checked with the stock SQLite."""
+        self.check_one_script(b, a)
+        return self.check_one_script(a, b)
+
+    def check_one_script(self, a, b):
+        script = self.bough("diff", a, b, "--sql").text
+        for ref, name in ((a, "a.db"), (b, "b.db")):
+            self.bough("export", ref, self.path(name), "--force")
+        db = sqlite3.connect(self.path("a.db"), isolation_level=None)
+        try:
+            db.executescript(script)
+        finally:
+            db.close()
+        self.assertEqual(self.dump(self.path("a.db")), self.dump(self.path("b.db")), script)
+        return script
+
+    # ---- keys ----
+
+    def test_counts_and_lines(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, n)",
+                  "INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)")
+        self.bough("branch", "third", "other")
+        self.apply("third", "DELETE FROM t WHERE id = 1; UPDATE t SET name = 'B' WHERE id = 2; "
+                            "INSERT INTO t VALUES (9, 'nine', NULL)")
+        self.assertEqual(self.counts("other", "third"), {"t": (1, 1, 1)})
+        self.assertEqual(self.counts("third", "other"), {"t": (1, 1, 1)})
+        self.assertIn("t  rows: 1 added, 1 removed, 1 changed\n", self.bough("diff", "other", "third", "--stat").text)
+        self.assertEqual(self.bough("diff", "other", "third", "--rows").text,
+                         "table    changed  t  rows: 1 added, 1 removed, 1 changed\n"
+                         "    - id=1 name='a' n=1\n    ~ id=2 name='b' -> 'B'\n    + id=9 name='nine' n=NULL\n")
+        rows = self.json("diff", "other", "third", "--rows")["tables"][0]["rows"]
+        self.assertEqual(rows, [
+            {"status": "removed", "from": {"id": 1, "name": "a", "n": 1}, "to": None},
+            {"status": "changed", "from": {"id": 2, "name": "b", "n": 2}, "to": {"id": 2, "name": "B", "n": 2}},
+            {"status": "added", "from": None, "to": {"id": 9, "name": "nine", "n": None}}])
+        self.check_script("other", "third")
+
+    def test_types_and_bytes(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, v); "
+                  "INSERT INTO t VALUES (1, 1), (2, '1'), (3, x'31'), (4, NULL), (5, 'a'), (6, 0.1), (7, 2)",
+                  "UPDATE t SET v = 1.0 WHERE id = 1; UPDATE t SET v = 1 WHERE id = 2; "
+                  "UPDATE t SET v = '1' WHERE id = 3; UPDATE t SET v = NULL WHERE id = 4; "
+                  "UPDATE t SET v = 'A' WHERE id = 5; UPDATE t SET v = 0.1 + 1e-17 WHERE id = 6")
+        self.assertEqual(self.counts(), {"t": (0, 0, 5)})
+        self.check_script()
+
+    def test_vacuum_is_no_difference(self):
+        self.make("CREATE TABLE t(a, b); CREATE TABLE k(id TEXT PRIMARY KEY, b); CREATE TABLE gone(x);"
+                  + support.counting(3000) + "INSERT INTO gone SELECT randomblob(50) FROM n;"
+                  + support.counting(3000) + "INSERT INTO t SELECT i % 7, i FROM n;"
+                  + support.counting(3000) + "INSERT INTO k SELECT hex(i), i FROM n; DELETE FROM t WHERE b % 3 = 0; "
+                  "DELETE FROM gone", "VACUUM")
+        self.assertFalse(self.json("diff", "main", "other")["identical"])
+        self.assertEqual(self.counts(), {})
+        for word in ("--stat", "--rows", "--sql", "--schema"):
+            self.bough("diff", "main", "other", word, "--exit-code")
+        self.bough("diff", "main", "other", "--pages", "--exit-code", status=1)
+        self.bough("diff", "main", "other", "--exit-code", status=1)
+        self.apply("other", "DELETE FROM t WHERE rowid = (SELECT min(rowid) FROM t)")
+        self.assertEqual(self.counts(), {"t": (0, 1, 0)})
+        for word in ("--stat", "--rows", "--sql"):
+            self.bough("diff", "main", "other", word, "--exit-code", status=1)
+        self.bough("diff", "main", "other", "--schema", "--exit-code")
+        self.check_script()
+
+    def test_keys_that_are_null(self):
+        self.make("CREATE TABLE t(k TEXT PRIMARY KEY, v); "
+                  "INSERT INTO t VALUES (NULL, 1), (NULL, 1), (NULL, 2), ('a', 1), ('b', 1)",
+                  "DELETE FROM t WHERE rowid = 1; INSERT INTO t VALUES (NULL, 3); UPDATE t SET v = 2 WHERE k = 'a'")
+        self.assertEqual(self.counts(), {"t": (1, 1, 1)})
+        self.check_script()
+
+    def test_multisets(self):
+        self.make("CREATE TABLE t(a TEXT COLLATE NOCASE, b); "
+                  "INSERT INTO t VALUES ('x', 1), ('X', 1), ('x', 1), ('x', 1.0), (NULL, NULL)",
+                  "DELETE FROM t WHERE rowid IN (2, 4); INSERT INTO t VALUES ('x', 1), ('y', x'00ff')")
+        self.assertEqual(self.counts(), {"t": (2, 2, 0)})
+        self.check_script()
+
+    def test_without_rowid_composite_and_collations(self):
+        self.make("CREATE TABLE w(a INTEGER, b TEXT, c, PRIMARY KEY(b DESC, a)) WITHOUT ROWID; "
+                  "CREATE TABLE n(k TEXT COLLATE NOCASE PRIMARY KEY, v); "
+                  "CREATE TABLE m(k TEXT COLLATE NOCASE, v, PRIMARY KEY(k COLLATE BINARY)); "
+                  "CREATE TABLE r(k TEXT COLLATE RTRIM PRIMARY KEY, v) WITHOUT ROWID; "
+                  "CREATE TABLE x(k PRIMARY KEY, v) WITHOUT ROWID; "
+                  "INSERT INTO w VALUES (1, 'x', 1), (2, 'x', 2), (1, 'y', 3), (1, 'Z', 4); "
+                  "INSERT INTO n VALUES ('a', 1), ('B', 2), ('c', 3), ('_', 4); "
+                  "INSERT INTO m VALUES ('a', 1), ('A', 2), ('b', 3); "
+                  "INSERT INTO r VALUES ('a ', 1), ('b', 2); "
+                  "INSERT INTO x VALUES (1, 1), (2.5, 1), ('1', 1), (x'31', 1), (9007199254740993, 1)",
+                  "UPDATE w SET c = 9 WHERE a = 1 AND b = 'y'; DELETE FROM w WHERE b = 'Z'; "
+                  "UPDATE n SET k = 'b' WHERE k = 'b'; DELETE FROM n WHERE k = '_'; INSERT INTO n VALUES ('d', 1); "
+                  "UPDATE m SET v = 9 WHERE k = 'a' COLLATE BINARY; "
+                  "UPDATE r SET k = 'b  ' WHERE k = 'b'; "
+                  "UPDATE x SET k = 1.0 WHERE k = 1; INSERT INTO x VALUES (9007199254740992.0, 1); "
+                  "DELETE FROM x WHERE k = '1'")
+        self.assertEqual(self.counts(), {"w": (0, 1, 1), "n": (1, 1, 1), "m": (0, 0, 1), "r": (0, 0, 1),
+                                         "x": (1, 1, 1)})
+        self.check_script()
+
+    def test_columns_called_rowid_and_generated_columns(self):
+        self.make("CREATE TABLE t(rowid TEXT, v); CREATE TABLE u(rowid, oid, _rowid_); "
+                  "CREATE TABLE g(id INTEGER PRIMARY KEY, a, b AS (a * 2), c AS (a + 1) STORED); "
+                  "INSERT INTO t VALUES ('a', 1), ('a', 1), ('b', 2); INSERT INTO u VALUES (1, 1, 1), (1, 1, 1); "
+                  "INSERT INTO g(a) VALUES (1), (2), (3)",
+                  "DELETE FROM t WHERE oid = 1; DELETE FROM u; INSERT INTO u VALUES (1, 1, 1), (2, 2, 2); "
+                  "UPDATE g SET a = 7 WHERE id = 2")
+        self.assertEqual(self.counts(), {"t": (0, 1, 0), "u": (1, 1, 0), "g": (0, 0, 1)})
+        self.assertNotIn("b=", self.bough("diff", "main", "other", "--rows", "--table", "g").text)
+        self.check_script()
+
+    def test_unique_values_that_change_places(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, u UNIQUE); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+                  "UPDATE t SET u = 'z' WHERE id = 1; UPDATE t SET u = 'a' WHERE id = 2; UPDATE t SET u = 'b' WHERE id = 1")
+        self.assertEqual(self.counts(), {"t": (0, 0, 2)})
+        self.check_script()
+
+    def test_utf16(self):
+        self.make("PRAGMA encoding = 'UTF-16le'; CREATE TABLE t(k TEXT PRIMARY KEY, v); CREATE TABLE m(v); "
+                  "INSERT INTO t VALUES ('a', 1), ('\u0100', 2), ('b', 3), ('\ufffd', 4), ('\U0001f600', 5); "
+                  "INSERT INTO m SELECT k FROM t",
+                  "DELETE FROM t WHERE v = 2; UPDATE t SET v = 9 WHERE v = 5; DELETE FROM m WHERE v = 'b'")
+        self.assertEqual(self.counts(), {"t": (0, 1, 1), "m": (0, 1, 0)})
+        self.check_script()
+
+    # ---- schema ----
+
+    def test_other_schema(self):
+        self.make("CREATE TABLE old(id INTEGER PRIMARY KEY, v); CREATE TABLE c(id INTEGER PRIMARY KEY, a, b); "
+                  "CREATE TABLE gone(x); CREATE TABLE e(x); INSERT INTO old VALUES (1, 1), (2, 2); "
+                  "INSERT INTO c VALUES (1, 1, 1), (2, 2, 2); INSERT INTO gone VALUES (1), (2), (3); "
+                  "CREATE INDEX ci ON c(a); CREATE VIEW vw AS SELECT a FROM c; CREATE VIEW plain AS SELECT * FROM e; "
+                  "CREATE TRIGGER ct AFTER INSERT ON c BEGIN INSERT INTO e VALUES (new.id); END; "
+                  "CREATE TRIGGER ot AFTER UPDATE ON old BEGIN INSERT INTO e VALUES (new.id); END; "
+                  "CREATE TRIGGER pt INSTEAD OF INSERT ON plain BEGIN INSERT INTO e VALUES (new.x); END; "
+                  "CREATE TRIGGER et AFTER INSERT ON e BEGIN UPDATE old SET v = v + 1; END",
+                  "DROP TRIGGER et; ALTER TABLE old RENAME TO fresh; UPDATE fresh SET v = 5 WHERE id = 2; "
+                  "ALTER TABLE c RENAME COLUMN b TO bb; UPDATE c SET a = 3 WHERE id = 1; "
+                  "ALTER TABLE c ADD COLUMN added NOT NULL DEFAULT 'd'; UPDATE c SET added = 'x' WHERE id = 2; "
+                  "DROP TABLE gone; CREATE TABLE made(id INTEGER PRIMARY KEY, x); INSERT INTO made VALUES (1, 'm'); "
+                  "CREATE INDEX mi ON made(x); DROP VIEW plain; CREATE VIEW plain AS SELECT x, 1 FROM e; "
+                  "CREATE TRIGGER et AFTER INSERT ON e BEGIN UPDATE fresh SET v = v + 1; END; PRAGMA user_version = 7")
+        self.assertEqual(self.counts(), {"fresh": (0, 0, 1), "c": (0, 0, 1), "gone": (0, 3, 0), "made": (1, 0, 0),
+                                         "e": (1, 0, 0)})
+        script = self.check_script()
+        self.assertIn('ALTER TABLE "old" RENAME TO "fresh"', script)
+        self.assertIn("PRAGMA user_version = 7", script)
+
+    def test_a_name_in_another_case(self):
+        self.make("CREATE TABLE Foo(a); INSERT INTO Foo VALUES (1)",
+                  "ALTER TABLE Foo RENAME TO x; ALTER TABLE x RENAME TO foo; INSERT INTO foo VALUES (2)")
+        self.check_script()
+
+    def test_rows_of_another_schema(self):
+        self.make("CREATE TABLE t(a); INSERT INTO t VALUES (1)", "ALTER TABLE t ADD COLUMN b; CREATE INDEX i ON t(a)")
+        self.assertEqual(self.counts(), {"t": (0, 0, 0)})
+        self.bough("diff", "main", "other", "--rows", "--exit-code")
+        for word in ("--stat", "--schema", "--sql"):
+            self.bough("diff", "main", "other", word, "--exit-code", status=1)
+        self.check_script()
+
+    def test_script_of_one_table(self):
+        self.make("CREATE TABLE a(x); CREATE TABLE b(x)", "INSERT INTO a VALUES (1); INSERT INTO b VALUES (2)")
+        script = self.bough("diff", "main", "other", "--sql", "--table", "a").text
+        self.assertIn('INSERT INTO "a"', script)
+        self.assertNotIn('"b"', script)
+        self.assertEqual(self.counts("main", "other", "--table", "b"), {"b": (1, 0, 0)})
+
+    def test_children_and_triggers_are_left_alone(self):
+        self.make("CREATE TABLE p(id INTEGER PRIMARY KEY, v); "
+                  "CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p(id) ON DELETE CASCADE); CREATE TABLE l(x); "
+                  "CREATE TRIGGER pl AFTER UPDATE ON p BEGIN INSERT INTO l VALUES (new.id); END; "
+                  "INSERT INTO p VALUES (1, 1), (2, 2); INSERT INTO c VALUES (1, 1), (2, 2)",
+                  "DROP TRIGGER pl; UPDATE p SET v = 5 WHERE id = 1; ALTER TABLE p ADD COLUMN more; "
+                  "CREATE TRIGGER pl AFTER UPDATE ON p BEGIN INSERT INTO l VALUES (new.id); END")
+        self.assertEqual(self.counts(), {"p": (0, 0, 1)})
+        self.check_script()
+        self.bough("branch", "back", "main")
+        self.apply("back", "PRAGMA foreign_keys = ON;" + self.bough("diff", "main", "other", "--sql").text)
+        self.assertEqual(self.counts("other", "back"), {})
+
+    def test_odd_names_and_comments(self):
+        self.make('CREATE TABLE "a ""b"("x y" TEXT PRIMARY KEY, "select", "it\'s"); CREATE TABLE t(a); '
+                  'INSERT INTO "a ""b" VALUES (\'k\', 1, 2), (\'l\', 1, 2)',
+                  'UPDATE "a ""b" SET "it\'s" = 3 WHERE "x y" = \'k\'; DELETE FROM "a ""b" WHERE "x y" = \'l\'; '
+                  'INSERT INTO "a ""b" VALUES (\'m\', \';\', \'--\'); '
+                  'CREATE VIEW v AS SELECT 1 -- the end\n; CREATE INDEX i ON t(a) -- too\n; '
+                  'CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; /* ; */ END -- and\n; '
+                  'CREATE TABLE c(a, -- one\n b) -- two\n;')
+        self.assertEqual(self.counts(), {'a "b': (1, 1, 1), "c": (0, 0, 0)})
+        self.check_script()
+
+    def test_renamed_with_children_and_self_references(self):
+        self.make("CREATE TABLE p(id INTEGER PRIMARY KEY, up REFERENCES p(id)); "
+                  "CREATE TABLE c(p REFERENCES p(id)); CREATE TABLE q(id INTEGER PRIMARY KEY AUTOINCREMENT, v); "
+                  "CREATE TRIGGER qt AFTER INSERT ON q BEGIN INSERT INTO c VALUES (NULL); END; "
+                  "CREATE VIEW qv AS SELECT * FROM q; INSERT INTO p VALUES (1, NULL), (2, 1); "
+                  "INSERT INTO c VALUES (1), (2); INSERT INTO q(v) VALUES (1), (2)",
+                  "ALTER TABLE p RENAME TO pp; ALTER TABLE q RENAME TO qq; UPDATE qq SET v = 3 WHERE id = 1")
+        self.check_script()
+
+    # ---- virtual tables ----
+
+    def test_full_text_and_r_tree(self):
+        self.make("CREATE VIRTUAL TABLE f USING fts5(title, body); CREATE VIRTUAL TABLE r USING rtree(id, x0, x1); "
+                  "CREATE VIRTUAL TABLE same USING fts5(a); "
+                  "CREATE TABLE docs(id INTEGER PRIMARY KEY, body); "
+                  "CREATE VIRTUAL TABLE ext USING fts5(body, content='docs', content_rowid='id'); "
+                  "CREATE TRIGGER di AFTER INSERT ON docs BEGIN INSERT INTO ext(rowid, body) "
+                  "VALUES (new.id, new.body); END; "
+                  "INSERT INTO f VALUES ('a', 'one two'), ('b', 'three'), ('c', 'four'); "
+                  "INSERT INTO same VALUES ('x'), ('y'); INSERT INTO docs VALUES (1, 'lazy dog'); "
+                  "INSERT INTO r VALUES (1, 0, 1), (2, 5.5, 6.25), (3, 7, 8)",
+                  "UPDATE f SET body = 'five' WHERE title = 'b'; DELETE FROM f WHERE title = 'c'; "
+                  "INSERT INTO f(rowid, title, body) VALUES (9, 'd', 'six'); DELETE FROM r WHERE id = 1; UPDATE r SET x1 = 9 WHERE id = 2; "
+                  "INSERT INTO same(same) VALUES ('optimize'); INSERT INTO docs VALUES (2, 'quick fox'); "
+                  "CREATE VIRTUAL TABLE added USING fts5(z); INSERT INTO added VALUES ('zzz')")
+        document = self.json("diff", "main", "other")
+        self.assertEqual([(c["type"], c["name"]) for c in document["schema"]], [("table", "added")])
+        self.assertEqual(self.counts(), {"f": (1, 1, 1), "r": (0, 1, 1), "docs": (1, 0, 0), "ext": (1, 0, 0),
+                                         "added": (1, 0, 0)})
+        self.check_script()
+        db = sqlite3.connect(self.path("a.db"))
+        self.assertEqual(db.execute("SELECT rowid FROM ext WHERE ext MATCH 'fox'").fetchall(), [(2,)])
+        self.assertEqual(db.execute("SELECT title FROM f WHERE f MATCH 'five'").fetchall(), [("b",)])
+        self.assertEqual(db.execute("SELECT title FROM f WHERE f MATCH 'three'").fetchall(), [])
+        db.execute("INSERT INTO ext(ext) VALUES ('integrity-check')")
+        db.close()
+        back = self.json("diff", "other", "main")
+        self.assertEqual([(t["name"], t["status"], t["rows_removed"]) for t in back["tables"] if t["name"] == "added"],
+                         [("added", "removed", 1)])
+
+    def test_renamed_full_text_and_fts4(self):
+        self.make("CREATE VIRTUAL TABLE f USING fts5(a); CREATE VIRTUAL TABLE g USING fts4(a, b); "
+                  "CREATE VIRTUAL TABLE less USING fts5(a, content=''); INSERT INTO f VALUES ('x'), ('y'); "
+                  "INSERT INTO g VALUES ('x', 'y'), ('z', 'w')",
+                  "ALTER TABLE f RENAME TO ff; INSERT INTO ff VALUES ('z'); UPDATE g SET a = 'q' WHERE b = 'y'; "
+                  "INSERT INTO less(rowid, a) VALUES (5, 'w')")
+        self.assertEqual(self.counts(), {"ff": (1, 0, 0), "g": (0, 0, 1), "less": (1, 0, 0)})
+        self.assertEqual(self.json("diff", "main", "other")["tables"][0]["status"], "renamed")
+        self.assertIn("-- a full-text index without content", self.bough("diff", "main", "other", "--sql").text)
+        self.apply("other", "DROP TABLE less; CREATE VIRTUAL TABLE less USING fts5(a, content='')")
+        self.check_script()
+
+    # ---- size ----
+
+    def test_few_of_many(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE m(a, b);"
+                  + support.counting(100000) + "INSERT INTO t SELECT i, 'row ' || i FROM n; "
+                  "INSERT INTO m SELECT id % 1000, v FROM t",
+                  "UPDATE t SET v = 'changed' WHERE id % 10000 = 0; DELETE FROM m WHERE rowid % 10000 = 0")
+        self.assertEqual(self.counts(), {"t": (0, 0, 10), "m": (0, 10, 0)})
+        self.assertEqual(self.bough("diff", "main", "other", "--rows").text.count("    ~ id="), 10)
+        script = self.check_script()
+        self.assertEqual((script.count("UPDATE "), script.count("DELETE ")), (10, 10))
+
+    def test_long_values_are_cut(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)",
+                  "INSERT INTO t VALUES (1, replace(hex(zeroblob(5000)), '00', 'ä\n'), zeroblob(100000))")
+        text = self.bough("diff", "main", "other", "--rows").text
+        self.assertEqual(len(text.splitlines()), 2)
+        self.assertLess(len(text), 400)
+        self.check_script()
+
+    # ---- by chance ----
+
+    VALUES = [None, 0, 1, 1.0, -1, 0.1, 1e300, 5e-324, 1 / 3, 2**53 + 1, -2**63, 2**63 - 1, float("inf"), "", "a", "A",
+              "a ", "it's", "é", "line\nbreak", "nul\0in", "1", "1.0", b"", b"a", b"\0\xff'"]
+
+    def random_value(self, rng):
+        return rng.choice(self.VALUES) if rng.random() < 0.8 else rng.random() * 10 ** rng.randrange(-20, 20)
+
+    def change_by_chance(self, db, rng):
+        for table in ("k", "w", "m", "n"):
+            for _ in range(rng.randrange(1, 12)):
+                a, b, c = (self.random_value(rng) for _ in range(3))
+                kind = rng.randrange(3)
+                if kind == 0:
+                    db.execute(f"INSERT OR IGNORE INTO {table}(a, b, c) VALUES (?, ?, ?)", (a, b, c))
+                elif kind == 1:
+                    db.execute(f"UPDATE OR IGNORE {table} SET b = ?, c = ? WHERE a IS ?", (b, c, a))
+                else:
+                    db.execute(f"DELETE FROM {table} WHERE a IS ? OR b IS ?", (a, b))
+
+    def test_random_changes(self):
+        for seed in range(12):
+            rng = random.Random(seed)
+            db = sqlite3.connect(self.path(f"a{seed}.db"))
+            db.executescript("CREATE TABLE k(a PRIMARY KEY, b, c); CREATE TABLE m(a, b COLLATE NOCASE, c REAL); "
+                             "CREATE TABLE w(a, b TEXT COLLATE NOCASE, c, PRIMARY KEY(a, b)) WITHOUT ROWID; "
+                             "CREATE TABLE n(id INTEGER PRIMARY KEY, a NUMERIC, b UNIQUE, c)")
+            for _ in range(4):
+                self.change_by_chance(db, rng)
+            db.commit()
+            db.close()
+            store = self.path(f"s{seed}.bough")
+            self.bough("init", self.path(f"a{seed}.db"), "-s", store)
+            self.bough("-s", store, "branch", "other")
+            other = sqlite3.connect(self.path(f"b{seed}.db"))
+            sqlite3.connect(self.path(f"a{seed}.db")).backup(other)
+            self.change_by_chance(other, rng)
+            other.commit()
+            other.close()
+            self.bough("-s", store, "import", self.path(f"b{seed}.db"), "-b", "other")
+            with self.subTest(seed=seed):
+                self.check_exports(store, self.path(f"a{seed}.db"), self.path(f"b{seed}.db"))
+
+    def check_exports(self, store, a, b):
+        script = self.bough("-s", store, "diff", "main", "other", "--sql").text
+        db = sqlite3.connect(a, isolation_level=None)
+        db.executescript(script)
+        db.close()
+        self.assertEqual(self.dump(a), self.dump(b), script)
+
+
+if __name__ == "__main__":
+    support.main()
