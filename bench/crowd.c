@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -225,6 +226,7 @@ static double processor_seconds(void)
 
 void crowd_work(const char *plan, unsigned number)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* who waits for a parent that was killed, or works beside it, has no end */
     struct crowd *crowd = map_plan(plan, 0);
     struct crowd_member *member = &crowd->members[number];
     if (bench_variant_is_bough(member->variant))
