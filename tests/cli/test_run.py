@@ -233,7 +233,7 @@ class Statuses(Run):
 
     def test_killed_by_a_signal(self):
         self.bough("run", "premium", "--", "sh", "-c", "kill -9 $$", status=128 + 9)
-        self.bough("run", "premium", "--", "sh", "-c", "kill -SEGV $$", status=128 + 11)
+        self.bough("run", "premium", "--", "sh", "-c", "kill -ALRM $$", status=128 + signal.SIGALRM)
 
     def test_not_found_and_not_executable(self):
         self.assertIn("no-such-program", self.message(127, "premium", "--", "no-such-program"))
