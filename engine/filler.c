@@ -93,8 +93,7 @@ uint32_t bough__filler_number(const struct bough__filler *filler)
 
 int bough__filler_adopt(struct bough__filler *filler, const struct bough__tree *tree, uint64_t txn)
 {
-    struct bough__layer_slot slot = {.sequence = 2,
-                                     .generation = 1,
+    struct bough__layer_slot slot = {.generation = 1,
                                      .txn = txn,
                                      .durable_txn = txn,
                                      .log_offset = BOUGH__LAYER_FIRST_CHUNK_OFFSET,
@@ -102,7 +101,8 @@ int bough__filler_adopt(struct bough__filler *filler, const struct bough__tree *
                                      .frame_count = filler->frames,
                                      .tree = *tree};
     int rc = bough__os_random(&slot.log_seed, sizeof slot.log_seed);
-    if (rc == BOUGH_OK)
+    /* In both places, after those that the file was made with. Nobody reads them before the row is there. */
+    for (slot.sequence = 3; rc == BOUGH_OK && slot.sequence <= 4; slot.sequence++)
         rc = bough__layer_file_write_slot(filler->fd, filler->space, filler->number, &slot);
     return rc == BOUGH_OK ? bough__os_sync(filler->fd, filler->path) : rc;
 }

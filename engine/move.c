@@ -101,7 +101,7 @@ void bough__move_end(struct bough__move *move)
     struct bough__error_state error;
     bool has_commits = true;
     bough__error_save(&error);
-    if (move->is_moved &&
+    if (move->is_moved && !move->is_needed &&
         bough__catalog_layer_has_commits(&has_commits, move->store->catalog, move->row.layer) != BOUGH_OK)
         has_commits = true;
     if (move->is_taken)

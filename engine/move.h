@@ -9,6 +9,7 @@ struct bough__move {
     struct bough__branch_row row; /* as it was when the writer's lock was taken */
     struct bough__layer *layer;   /* the one that is left; its writer's lock is ours */
     bool is_taken, is_moved;
+    bool is_needed;    /* the user's: frames of the layer are in use although no commit may name it */
     bool is_confirmed; /* the row was seen under the lock: the layer is the branch's */
 };
 

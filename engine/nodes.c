@@ -113,6 +113,8 @@ struct bough__appender {
     int fd;                    /* -1: no file yet, or dead */
     char *path;
     uint32_t file;
+    int *full;                 /* files that were filled: locked until the end, too */
+    size_t full_count;
     uint64_t count;
     bool is_unsynced, is_dead;
     /* Guarded by the nodes' mutex, for those who read what is not written yet. */
@@ -622,13 +624,19 @@ int bough__appender_sync(struct bough__appender *appender)
     return BOUGH_OK;
 }
 
-/* The file is full: all of it becomes durable, and another takes its place. */
+/* The file is full: all of it becomes durable, and another takes its place. Its lock stays: nothing refers to its nodes
+ * yet. */
 static int change_file(struct bough__appender *appender)
 {
     int rc = bough__appender_sync(appender);
     if (rc != BOUGH_OK)
         return rc;
-    bough__os_close(&appender->fd);
+    int *full = bough__realloc(appender->full, (appender->full_count + 1) * sizeof *full);
+    if (!full)
+        return bough__fail_memory();
+    appender->full = full;
+    full[appender->full_count++] = appender->fd;
+    appender->fd = -1;
     free(appender->path);
     appender->path = NULL;
     rc = take_file(appender);
@@ -723,6 +731,9 @@ void bough__appender_end(struct bough__appender *appender)
     pthread_mutex_unlock(&nodes->mutex);
     atomic_fetch_sub_explicit(&nodes->appender_count, 1, memory_order_release);
     bough__os_close(&appender->fd);
+    for (size_t i = 0; i < appender->full_count; i++)
+        bough__os_close(&appender->full[i]);
+    free(appender->full);
     free(appender->path);
     free(appender->buffer);
     free(appender);

@@ -77,6 +77,8 @@ static int write_rows(struct bough__commit_row *out, struct import *import)
         if (rc == BOUGH_OK)
             rc = bough__commit_record(catalog, out);
         now.node_bytes += import->fill.stored_bytes;
+        /* A state that is equal to its head gets no commit that would name the layer. */
+        import->move.is_needed = import->seal.is_folded;
         memcpy(now.head, out->id, sizeof now.head);
         if (rc == BOUGH_OK)
             rc = bough__move_write(&import->move, &now);

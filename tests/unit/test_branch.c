@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include "faultos.h"
+#include "layer_file.h"
 #include "os.h"
 
 #include <errno.h>
@@ -531,6 +532,37 @@ TEST(every_sync_may_fail)
     }
 }
 
+/* Blocks of another size: the layer begins with the whole database, in both places of its header. */
+TEST(other_blocks)
+{
+    bough_store *store = fixture_store(40);
+    struct bough__branch_row row = {0}, now = {0};
+    struct bough__layer *layer = NULL;
+    struct bough__layer_identity identity = {0};
+    struct bough__snapshot snapshot = {0};
+    int fd = -1;
+    fixture_fork(store, "dev", "main");
+    fixture_write(store, "dev", 3, 'x');
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "dev"));
+    ASSERT_OK(bough__branch_layer(&layer, store, &row));
+    ASSERT_OK(bough__layer_take(layer, 0));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(bough__branch_reblock(store, row.id, &snapshot, FIXTURE_BLOCK / 2));
+    bough__snapshot_release(&snapshot);
+    bough__layer_release(layer, BOUGH__LAYER_LEFT);
+    bough__layer_close(layer);
+    ASSERT_OK(bough__catalog_branch_by_id(&now, store->catalog, row.id));
+    ck_assert_uint_ne(now.layer, row.layer);
+    ASSERT_OK(bough__layer_file_open(&fd, &identity, store->space, now.layer, true));
+    ck_assert_uint_eq(identity.block_size, FIXTURE_BLOCK / 2);
+    ck_assert(bough__layer_file_is_doubled(fd, store->space, now.layer, 1, 1));
+    bough__os_close(&fd);
+    ck_assert_uint_eq(fixture_size(store, "dev"), 40 * FIXTURE_BLOCK);
+    bough__branch_row_clear(&row);
+    bough__branch_row_clear(&now);
+    bough_store_close(store);
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {CASE(fork_of_a_clean_branch),
@@ -548,6 +580,7 @@ int main(void)
                                                 CASE(status),
                                                 CASE(rename_keeps_what_belongs_to_it),
                                                 CASE(protect),
+                                                CASE(other_blocks),
                                                 CASE(every_allocation_may_fail),
                                                 CASE(every_read_may_fail),
                                                 CASE(every_write_may_fail),

@@ -350,6 +350,31 @@ TEST(a_commit_on_its_way)
     bough_store_close(store);
 }
 
+/* The same, where the fold filled a node file and went on in the next one. */
+TEST(a_commit_over_two_node_files)
+{
+    enum { NODES = 1 << 18, NODE_BYTES = 4096 };
+    bough_store *store = fixture_store(BLOCKS);
+    struct bough__branch_row row = {0};
+    struct bough__seal seal = {0};
+    bool changed = false;
+    fixture_fork(store, "dev", "main");
+    fixture_fill(store, "dev", 0, BLOCKS, 'a');
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "dev"));
+    ck_assert_int_eq(truncate(harness_path("s.bough/nodes/1.nodes"), (off_t)(NODES - 2) * NODE_BYTES), 0);
+    ASSERT_OK(bough__seal_begin(&seal, store, &row));
+    ck_assert(exists("s.bough/nodes/2.nodes"));
+    collect(store, 0);
+    ASSERT_OK(bough__catalog_begin(store->catalog));
+    ASSERT_OK(bough__seal_record(&changed, &seal, &row, "late", false));
+    ASSERT_OK(bough__catalog_commit(store->catalog));
+    bough__seal_end(&seal);
+    ck_assert(changed);
+    bough__branch_row_clear(&row);
+    assert_whole(store);
+    bough_store_close(store);
+}
+
 static struct {
     int (*fallocate)(int fd, int mode, off_t offset, off_t len);
     bool is_done;
@@ -418,6 +443,40 @@ TEST(a_layer_on_its_way)
     collect(store, 0);
     ck_assert(!exists("s.bough/layers/9999.new"));
     free(path);
+    bough_store_close(store);
+}
+
+static int read_pattern(void *context, uint64_t offset, void *buffer, size_t len_bytes)
+{
+    uint8_t *out = buffer;
+    (void)context;
+    for (size_t i = 0; i < len_bytes; i++) {
+        uint64_t block = (offset + i) / FIXTURE_BLOCK;
+        out[i] = (uint8_t)(block == 5 ? 0xee : block + 1);
+    }
+    return BOUGH_OK;
+}
+
+/* A branch is written to and put back to its head byte for byte, so that no commit names its layer; then an import
+ * builds on that state. The layer goes when nobody has it open. */
+TEST(an_import_over_what_was_put_back)
+{
+    bough_store *store = fixture_store(BLOCKS);
+    bough_transfer transfer;
+    struct bough__source source = {
+        .size_bytes = BLOCKS * FIXTURE_BLOCK, .page_size = FIXTURE_BLOCK, .read = read_pattern, .mode = 0600};
+    fixture_fork(store, "dev", "main");
+    for (int i = 0; i < 45; i++) /* more than the log takes */
+        fixture_fill(store, "dev", 0, BLOCKS, (uint8_t)('a' + i % 20));
+    for (uint64_t block = 0; block < BLOCKS; block++)
+        fixture_write(store, "dev", block, (uint8_t)(block + 1));
+    ASSERT_OK(bough__store_import(&transfer, store, "dev", &source, NULL));
+    bough_transfer_release(&transfer);
+    bough_store_close(store);
+    store = fixture_open();
+    for (uint64_t block = 0; block < BLOCKS; block++)
+        ck_assert_uint_eq(fixture_read(store, "dev", block), (uint8_t)(block == 5 ? 0xee : block + 1));
+    assert_whole(store);
     bough_store_close(store);
 }
 
@@ -795,7 +854,9 @@ int main(void)
         CASE(a_reader_without_permission),
         CASE(a_commit_on_its_way),
         CASE(a_commit_in_the_midst),
+        CASE(a_commit_over_two_node_files),
         CASE(a_layer_on_its_way),
+        CASE(an_import_over_what_was_put_back),
         CASE(branches_with_an_end),
         CASE(a_dry_run),
         CASE(a_damaged_node),
