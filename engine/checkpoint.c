@@ -443,7 +443,7 @@ static int store_free(struct bough__frames *out, struct sweep *sweep, struct bou
     if (rc == BOUGH_OK)
         rc = bough__recycler_unborn(&list, &layer->recycler);
     if (rc == BOUGH_OK)
-        rc = bough__frames_store(&list, layer->fd, layer->path, slot, layer->block_size);
+        rc = bough__frames_store(&list, layer->fd, layer->path, slot, layer->block_size, false);
     *out = list;
     return rc;
 }
@@ -463,7 +463,7 @@ static void store_late(struct bough__frames *list, const struct sweep *sweep, st
     bough__frames_join(&longer);
     slot.sequence++; /* hold_txn stays: it tells of the generation's beginning */
     if (rc == BOUGH_OK)
-        rc = bough__frames_store(&longer, layer->fd, layer->path, &slot, layer->block_size);
+        rc = bough__frames_store(&longer, layer->fd, layer->path, &slot, layer->block_size, true);
     if (rc == BOUGH_OK && slot.frame_count != state->frame_count) {
         /* The list's own place is taken from here on, whatever comes of the rest. */
         state->frame_count = slot.frame_count;

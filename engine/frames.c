@@ -163,14 +163,14 @@ static size_t stored_count(const struct bough__frames *frames)
 
 /* The area for the next list, large enough for it. */
 static int place_list(struct bough__list_area **out, struct bough__frames *frames, struct bough__layer_slot *slot,
-                      uint32_t block_size)
+                      uint32_t block_size, bool is_second)
 {
     bool first_is_used = slot->free_count != 0 && slot->free_offset == slot->list_areas[0].offset;
     struct bough__list_area *area = &slot->list_areas[first_is_used ? 1 : 0];
     int rc = BOUGH_OK;
     bough__frames_join(frames);
     if (stored_count(frames) * 16 > area->frame_count * block_size) {
-        if (area->frame_count != 0)
+        if (area->frame_count != 0 && !is_second)
             rc = bough__frames_add(frames, (area->offset - BOUGH__LAYER_FRAMES_OFFSET) / block_size,
                                    area->frame_count);
         if (rc != BOUGH_OK)
@@ -185,10 +185,10 @@ static int place_list(struct bough__list_area **out, struct bough__frames *frame
 }
 
 int bough__frames_store(struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
-                        uint32_t block_size)
+                        uint32_t block_size, bool is_second)
 {
     struct bough__list_area *area = NULL;
-    int rc = place_list(&area, frames, slot, block_size);
+    int rc = place_list(&area, frames, slot, block_size, is_second);
     if (rc != BOUGH_OK)
         return rc;
     size_t count = stored_count(frames);

@@ -43,8 +43,9 @@ bool bough__frames_has(const struct bough__frames *frames, uint64_t frame); /* j
 int bough__frames_load(struct bough__frames *out, int fd, const char *path, const struct bough__layer_slot *slot,
                        uint32_t block_size);
 /* Joins the list, writes it to the area that the slot's present one is not in, and notes it in the slot. An area that
- * is too small joins the list, and another is taken at the end of the frames handed out. Not synced. */
+ * is too small joins the list, and another is taken at the end of the frames handed out. Not synced. is_second: the
+ * generation has another slot, which names the area as it was; so that one is left to gc. */
 int bough__frames_store(struct bough__frames *frames, int fd, const char *path, struct bough__layer_slot *slot,
-                        uint32_t block_size);
+                        uint32_t block_size, bool is_second);
 
 #endif

@@ -680,22 +680,29 @@ static void scattered(uint64_t end, int byte)
     bough__txn_end(txn);
 }
 
-static void early_reader(bool closes)
+enum { PAGES = 6000, MORE = 1700 };
+
+/* Both lists have a little room. */
+static void small_lists(void)
 {
-    enum { PAGES = 6000, MORE = 1700 };
-    struct bough__snapshot snapshot = {0};
-    early.ask = make_gate();
-    early.answer = make_gate();
-    early.was_asked = false;
-    make_store();
     open_layer(LAYER, NULL);
     ASSERT_OK(transaction(0, PAGES, 'a', BOUGH__DURABLE));
-    for (int i = 0; i < 4; i++) { /* both lists get a little room */
+    for (int i = 0; i < 4; i++) {
         scattered(20, 'b');
         checkpoint();
     }
     ck_assert_uint_gt(layer->slot.list_areas[0].frame_count, 0);
     ck_assert_uint_gt(layer->slot.list_areas[1].frame_count, 0);
+}
+
+static void early_reader(bool closes)
+{
+    struct bough__snapshot snapshot = {0};
+    early.ask = make_gate();
+    early.answer = make_gate();
+    early.was_asked = false;
+    make_store();
+    small_lists();
     close_layer();
     pid_t other = start_early_reader(closes);
     wait_at(&early.answer);
@@ -725,6 +732,34 @@ static void early_reader(bool closes)
     close_layer();
 }
 
+/* The slot that names what a bulk transaction superseded rots. The one before it is as good, and so is all that it says
+ * of places. */
+TEST(the_last_slot_rots)
+{
+    static const uint8_t zeros[512];
+    struct bough__snapshot snapshot = {0};
+    make_store();
+    pid_t child = fork();
+    if (child == 0) {
+        small_lists();
+        scattered(PAGES, 'c');
+        for (uint64_t i = 0; i < 2; i++)
+            ASSERT_OK(transaction(PAGES + i * MORE, PAGES + (i + 1) * MORE, 'd', BOUGH__DURABLE));
+        off_t place = layer->slot.sequence & 1 ? BOUGH__LAYER_SLOT_A_OFFSET : BOUGH__LAYER_SLOT_B_OFFSET;
+        _exit(pwrite(layer->fd, zeros, sizeof zeros, place) == sizeof zeros ? 0 : 1);
+    }
+    end_child(child, 0);
+    open_layer(LAYER, NULL);
+    for (int i = 0; i < 2; i++) {
+        ASSERT_OK(transaction(1, 2, 'q', BOUGH__DURABLE));
+        checkpoint();
+    }
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    check_pages(&snapshot, PAGES, PAGES + 2 * MORE, 'd');
+    bough__snapshot_release(&snapshot);
+    close_layer();
+}
+
 TEST(a_generation_read_before_its_last_slot) { early_reader(false); }
 TEST(a_generation_read_before_its_last_slot_closed) { early_reader(true); }
 
@@ -740,6 +775,7 @@ int main(void)
                                          CASE(equal_pages_under_a_snapshot),
                                          CASE(a_commit_beside_a_bulk_transaction),
                                          CASE(opening_during_a_checkpoint),
+                                         CASE(the_last_slot_rots),
                                          CASE(a_generation_read_before_its_last_slot),
                                          CASE(a_generation_read_before_its_last_slot_closed)};
     return harness_run("hazards", cases, COUNT_OF(cases));
