@@ -760,20 +760,26 @@ static void tag_one(struct story *story, size_t i)
     keep_ref(story, name, &story->branch[i]);
 }
 
+static void end_reading(struct story *story, size_t at)
+{
+    check_state(&story->readers[at].snapshot, &story->readers[at].state);
+    bough__snapshot_release(&story->readers[at].snapshot);
+    bough__layer_close(story->readers[at].layer);
+    story->readers[at].is_open = false;
+}
+
 static void read_on(struct story *story, size_t i)
 {
     size_t at = below(story, READERS);
     if (story->readers[at].is_open) {
-        check_state(&story->readers[at].snapshot, &story->readers[at].state);
-        bough__snapshot_release(&story->readers[at].snapshot);
-        bough__layer_close(story->readers[at].layer);
-    } else {
-        char ref[32];
-        snprintf(ref, sizeof ref, "%s", name_of(i));
-        pin_ref(&story->readers[at].snapshot, &story->readers[at].layer, story->store, ref);
-        story->readers[at].state = story->branch[i];
+        end_reading(story, at);
+        return;
     }
-    story->readers[at].is_open = !story->readers[at].is_open;
+    char ref[32];
+    snprintf(ref, sizeof ref, "%s", name_of(i));
+    pin_ref(&story->readers[at].snapshot, &story->readers[at].layer, story->store, ref);
+    story->readers[at].state = story->branch[i];
+    story->readers[at].is_open = true;
 }
 
 static void step(struct story *story)
@@ -824,8 +830,8 @@ static void tell_story(uint64_t seed)
     for (int i = 0; i < 150; i++)
         step(story);
     for (size_t i = 0; i < READERS; i++)
-        while (story->readers[i].is_open)
-            read_on(story, 0);
+        if (story->readers[i].is_open)
+            end_reading(story, i);
     collect(story->store, 0);
     check_story(story);
     assert_whole(story->store);
