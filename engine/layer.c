@@ -22,20 +22,14 @@
  */
 #include "layer_state.h"
 
-#include "digest.h"
 #include "error.h"
 #include "fold.h"
 #include "group.h"
 #include "os.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* Dead frames are looked at when there are so many of them. */
-#define RECYCLE_FRAMES 64u
-#define RECYCLE_SLACK (512u << 10)
 /* No log comes near it, even where checkpoints fail for want of room. It bounds the overlay's numbers. */
 #define LOG_BYTES_MAX (1u << 30)
 /* Of a chunk that was made longer than its first record: far more than that takes. */
@@ -62,8 +56,6 @@ int bough__layer_open_file(struct bough__layer *layer)
 }
 
 /* ---- building the overlay ---- */
-
-static int start_recycler(struct bough__layer *layer);
 
 /* An overlay of the slot's generation (without a file: of the branch's head), empty as yet. */
 static int start_overlay(struct bough__overlay **out, const struct bough__layer *layer,
@@ -127,7 +119,7 @@ static int load_generation(struct bough__layer *layer, uint64_t generation)
     bough__overlay_release(layer->overlay);
     layer->overlay = overlay;
     layer->slot = slot;
-    return layer->is_writer ? start_recycler(layer) : BOUGH_OK;
+    return layer->is_writer ? bough__layer_start_recycler(layer) : BOUGH_OK;
 }
 
 int bough__layer_reread_slot(struct bough__layer *layer)
@@ -299,170 +291,6 @@ done:
     free(superseded);
     free(page);
     return rc;
-}
-
-int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
-                              const struct bough__layer_slot *slot, const struct bough__overlay *overlay)
-{
-    size_t count = 0;
-    int rc = bough__frames_load(out, layer->fd, layer->path, slot, layer->block_size);
-    if (rc != BOUGH_OK || out->count == 0)
-        return rc;
-    uint64_t *taken = bough__alloc((overlay->entry_count + 1u) * sizeof *taken);
-    if (taken == NULL)
-        return bough__fail_memory();
-    for (uint32_t i = 0; i < overlay->entry_count; i++)
-        if (overlay->entries[i].frame != BOUGH__NO_FRAME)
-            taken[count++] = overlay->entries[i].frame;
-    qsort(taken, count, sizeof *taken, bough__by_number);
-    rc = bough__frames_subtract(out, taken, count);
-    free(taken);
-    return rc;
-}
-
-/* ---- dead frames ---- */
-
-/* The version that a record's entry supersedes: of this generation, or of the tree below. */
-static void note_death(struct bough__layer *layer, uint64_t block, uint64_t txn)
-{
-    struct bough__overlay_entry version = {0};
-    struct bough__entry entry = {0};
-    switch (bough__overlay_find(&version, layer->overlay, block, txn)) {
-    case BOUGH__OVERLAY_FRAME:
-        bough__recycler_died(&layer->recycler, version.frame, version.txn, txn);
-        break;
-    case BOUGH__OVERLAY_MISS:
-        /* A node that cannot be read is the reader's failure; here a frame is lost until a checkpoint finds it. */
-        if (bough__map_lookup(&entry, layer->space->nodes, &layer->overlay->tree, block) == BOUGH_OK &&
-            entry.layer == layer->number)
-            bough__recycler_died(&layer->recycler, entry.frame, entry.birth, txn);
-        break;
-    case BOUGH__OVERLAY_ZERO:
-        break;
-    }
-}
-
-void bough__layer_note_deaths(struct bough__layer *layer, const struct bough__log_record *record, bool is_foreign)
-{
-    if (!layer->is_writer)
-        return;
-    for (uint32_t i = 0; i < record->entry_count; i++) {
-        if (is_foreign && record->entries[i].frame != BOUGH__NO_FRAME)
-            bough__recycler_strike(&layer->recycler, record->entries[i].frame);
-        note_death(layer, record->entries[i].block, record->txn);
-    }
-}
-
-/* Frames and the newest transaction that wrote each; ascending by frame. */
-struct use {
-    uint64_t frame, txn;
-};
-
-static int by_use(const void *x, const void *y)
-{
-    const struct use *a = x, *b = y;
-    return a->frame != b->frame ? (a->frame > b->frame) - (a->frame < b->frame) : (a->txn > b->txn) - (a->txn < b->txn);
-}
-
-static int list_uses(struct use **out, size_t *out_count, const struct bough__overlay *overlay)
-{
-    size_t count = 0, kept = 0;
-    struct use *uses = bough__alloc((overlay->entry_count + 1u) * sizeof *uses);
-    if (uses == NULL)
-        return bough__fail_memory();
-    for (uint32_t i = 0; i < overlay->entry_count; i++)
-        if (overlay->entries[i].frame != BOUGH__NO_FRAME)
-            uses[count++] = (struct use){overlay->entries[i].frame, overlay->entries[i].txn};
-    qsort(uses, count, sizeof *uses, by_use);
-    for (size_t i = 0; i < count; i++) {
-        kept += i != 0 && uses[i].frame != uses[kept].frame;
-        uses[kept] = uses[i];
-    }
-    *out = uses;
-    *out_count = count != 0 ? kept + 1 : 0;
-    return BOUGH_OK;
-}
-
-/* Was the frame that died written again since its birth? */
-static bool is_used_again(const struct use *uses, size_t count, uint64_t frame, uint64_t birth)
-{
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (uses[middle].frame < frame)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < count && uses[low].frame == frame && uses[low].txn > birth;
-}
-
-/* What died in this generation before this process began to keep track. Otherwise programs that write a little and end
- * would each leave what they superseded to the next checkpoint, and the layer would grow by a log's worth of pages. */
-static int note_earlier_deaths(struct bough__layer *layer)
-{
-    const struct bough__overlay *overlay = layer->overlay;
-    struct use *uses = NULL;
-    size_t count = 0;
-    int rc = list_uses(&uses, &count, overlay);
-    for (uint32_t i = 0; rc == BOUGH_OK && i < overlay->entry_count; i++) {
-        const struct bough__overlay_entry *entry = &overlay->entries[i];
-        struct bough__entry old = {.layer = layer->number, .frame = BOUGH__NO_FRAME};
-        if (entry->older != 0) {
-            old.frame = overlay->entries[entry->older - 1].frame;
-            old.birth = overlay->entries[entry->older - 1].txn;
-        } else if (bough__map_lookup(&old, layer->space->nodes, &overlay->tree, entry->block) != BOUGH_OK) {
-            continue; /* as in note_death */
-        }
-        if (old.layer == layer->number && old.frame != BOUGH__NO_FRAME &&
-            !is_used_again(uses, count, old.frame, old.birth))
-            bough__recycler_died(&layer->recycler, old.frame, old.birth, entry->txn);
-    }
-    free(uses);
-    return rc;
-}
-
-static int start_recycler(struct bough__layer *layer)
-{
-    struct bough__frames extents = {0};
-    int rc = BOUGH_OK;
-    /* What was known of an older generation must not outlive it, whatever fails below. */
-    bough__recycler_release(&layer->recycler);
-    if (layer->slot.generation != 0)
-        rc = bough__layer_free_extents(&extents, layer, &layer->slot, layer->overlay);
-    if (rc == BOUGH_OK) {
-        bough__recycler_start(&layer->recycler, &extents, layer->slot.txn);
-        rc = note_earlier_deaths(layer);
-    }
-    bough__frames_release(&extents);
-    return rc;
-}
-
-int bough__layer_become_writer(struct bough__layer *layer)
-{
-    if (layer->is_writer)
-        return BOUGH_OK;
-    int rc = layer->slot.generation != 0 ? bough__layer_open_file(layer) : BOUGH_OK;
-    if (rc == BOUGH_OK)
-        rc = start_recycler(layer);
-    layer->is_writer = rc == BOUGH_OK;
-    return rc;
-}
-
-bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame)
-{
-    if (bough__recycler_take(&layer->recycler, out_frame))
-        return true;
-    /* A reader without permission to write holds a lock on the file instead of a pin. What is made ready before he
-     * came was dead before he came. */
-    if (layer->fd < 0)
-        return false;
-    size_t slack = RECYCLE_SLACK / layer->block_size;
-    if (!bough__recycler_is_worthwhile(&layer->recycler, slack < RECYCLE_FRAMES ? slack : RECYCLE_FRAMES) ||
-        bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
-        return false;
-    bough__recycler_refill(&layer->recycler, &layer->shm);
-    return bough__recycler_take(&layer->recycler, out_frame);
 }
 
 /* ---- recovery of the file ---- */
@@ -885,130 +713,4 @@ void bough__layer_set_protected(struct bough__layer *layer, bool is_protected)
 void bough__layer_hold(struct bough__layer *layer, uint64_t txn)
 {
     bough__shm_raise_hold(&layer->shm, txn);
-}
-
-/* ---- locks ---- */
-
-int bough__layer_sync_anyway(struct bough__layer *layer)
-{
-    pthread_mutex_lock(&layer->sync_mutex);
-    int rc = bough__os_sync(layer->fd, layer->path);
-    if (rc != BOUGH_OK)
-        bough__shm_set(&layer->shm, BOUGH__SHM_POISONED);
-    pthread_mutex_unlock(&layer->sync_mutex);
-    return rc;
-}
-
-/* The kernel tells of a failure once for each open file: a sync that went well after one that did not says nothing. */
-int bough__layer_sync(struct bough__layer *layer)
-{
-    int rc = bough__layer_sync_anyway(layer);
-    if (rc == BOUGH_OK && !layer->is_healing && bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED)
-        rc = bough__fail(BOUGH_IO, "%s: an earlier sync failed", layer->path);
-    return rc;
-}
-
-int bough__layer_lock_writer(struct bough__layer *layer)
-{
-    int rc = BOUGH_OK;
-    pthread_mutex_lock(&layer->mutex);
-    if (layer->writer_is_in)
-        rc = bough__fail(BOUGH_BUSY, "branch '%s': another connection of this process is writing", layer->branch);
-    else if ((rc = bough__shm_lock_writer(&layer->shm)) == BOUGH_OK)
-        layer->writer_is_in = true;
-    else if (rc == BOUGH_BUSY)
-        rc = bough__fail(BOUGH_BUSY, "branch '%s': another process is writing", layer->branch);
-    pthread_mutex_unlock(&layer->mutex);
-    if (rc == BOUGH_OK && (rc = bough__layer_resolve(layer)) != BOUGH_OK)
-        bough__layer_unlock_writer(layer);
-    return rc;
-}
-
-void bough__layer_unlock_writer(struct bough__layer *layer)
-{
-    pthread_mutex_lock(&layer->mutex);
-    bough__shm_unlock_writer(&layer->shm);
-    layer->writer_is_in = false;
-    pthread_mutex_unlock(&layer->mutex);
-}
-
-static int wait_for(int (*try)(struct bough__layer *layer, bool force), struct bough__layer *layer, bool force,
-                    uint32_t timeout_ms)
-{
-    int64_t deadline = bough__os_now_ms() + timeout_ms;
-    for (;;) {
-        int rc = try(layer, force);
-        if (rc != BOUGH_BUSY || bough__os_now_ms() >= deadline)
-            return rc;
-        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    }
-}
-
-static int try_take(struct bough__layer *layer, bool force)
-{
-    (void)force;
-    return bough__layer_lock_writer(layer);
-}
-
-int bough__layer_take(struct bough__layer *layer, uint32_t timeout_ms)
-{
-    return wait_for(try_take, layer, false, timeout_ms);
-}
-
-static int try_seize(struct bough__layer *layer, bool force)
-{
-    int rc = bough__layer_lock_writer(layer);
-    if (rc != BOUGH_OK)
-        return rc;
-    pthread_mutex_lock(&layer->space->mutex);
-    bool alone_here = layer->references == 1;
-    pthread_mutex_unlock(&layer->space->mutex);
-    if (!force && !alone_here)
-        rc = bough__fail(BOUGH_BUSY, "branch '%s' is open in this process", layer->branch);
-    else if ((rc = bough__shm_seize(&layer->shm)) == BOUGH_OK)
-        layer->is_seized = true;
-    else if (rc == BOUGH_BUSY && force)
-        rc = BOUGH_OK;
-    else if (rc == BOUGH_BUSY)
-        rc = bough__fail(BOUGH_BUSY, "branch '%s' is open in another process", layer->branch);
-    if (rc != BOUGH_OK)
-        bough__layer_unlock_writer(layer);
-    return rc;
-}
-
-int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_ms)
-{
-    return wait_for(try_seize, layer, force, timeout_ms);
-}
-
-void bough__layer_doubt(struct bough__layer *layer)
-{
-    bough__shm_set(&layer->shm, BOUGH__SHM_DOUBT);
-}
-
-bool bough__layer_is_doubtful(const struct bough__layer *layer)
-{
-    return bough__shm_flags(&layer->shm) & (BOUGH__SHM_DOUBT | BOUGH__SHM_GONE);
-}
-
-void bough__layer_leave(struct bough__layer *layer, bool is_useless)
-{
-    bough__shm_set(&layer->shm, BOUGH__SHM_GONE | (is_useless ? BOUGH__SHM_USELESS : 0));
-}
-
-void bough__layer_trust(struct bough__layer *layer)
-{
-    bough__shm_clear(&layer->shm, BOUGH__SHM_DOUBT);
-}
-
-void bough__layer_release(struct bough__layer *layer, enum bough__layer_fate fate)
-{
-    if (fate == BOUGH__LAYER_LEFT || fate == BOUGH__LAYER_USELESS)
-        bough__layer_leave(layer, fate == BOUGH__LAYER_USELESS);
-    else if (fate == BOUGH__LAYER_KEPT)
-        bough__layer_trust(layer);
-    if (layer->is_seized)
-        bough__shm_unseize(&layer->shm);
-    layer->is_seized = false;
-    bough__layer_unlock_writer(layer);
 }

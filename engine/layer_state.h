@@ -1,4 +1,4 @@
-/* layer_state.h - a layer as one process has it open; shared by layer.c, snapshot.c, txn.c and checkpoint.c alone.
+/* layer_state.h - a layer as one process has it open; shared by layer*.c, snapshot.c, txn.c and checkpoint.c alone.
  *
  * Locks, in order: the space's mutex, the layer's mutex, an overlay's lock. The writer (who holds the writer lock in
  * shared memory and `writer_is_in`) works without the layer's mutex and takes it only to put a new state in place.
@@ -62,6 +62,8 @@ void bough__layer_install(struct bough__layer *layer, struct bough__overlay *ove
 void bough__layer_note_deaths(struct bough__layer *layer, const struct bough__log_record *record, bool is_foreign);
 /* From the first write on, this process keeps track of dead frames. The writer's. */
 int bough__layer_become_writer(struct bough__layer *layer);
+/* Learns anew of what is dead, at the generation that the overlay is of. Mutex held. */
+int bough__layer_start_recycler(struct bough__layer *layer);
 /* A free frame; false: none. The writer's. */
 bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame);
 /* The free extents of the slot without those that its generation's log has taken since. */

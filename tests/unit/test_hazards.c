@@ -763,6 +763,52 @@ TEST(the_last_slot_rots)
 TEST(a_generation_read_before_its_last_slot) { early_reader(false); }
 TEST(a_generation_read_before_its_last_slot_closed) { early_reader(true); }
 
+/* Every sync of a transaction that is committed by a checkpoint fails once, those of the header's twin and of the list
+ * of what it superseded too. What was acknowledged is there, also after everybody has left; what failed is not. */
+static int fail_a_sync(int fd)
+{
+    if (++between.sync != between.wanted)
+        return between.fdatasync(fd);
+    errno = EIO;
+    return -1;
+}
+
+TEST(a_failed_sync_of_a_bulk_transaction)
+{
+    enum { BULK = 3000 };
+    int acknowledged = 0, refused = 0;
+    bool was_hit = true;
+    for (int wanted = 1; was_hit; wanted++) {
+        struct bough__snapshot snapshot = {0};
+        make_store();
+        open_layer(LAYER, NULL);
+        ASSERT_OK(transaction(0, BULK, 1, BOUGH__DURABLE));
+        between.sync = 0;
+        between.wanted = wanted;
+        between.fdatasync = bough__os.fdatasync;
+        bough__os.fdatasync = fail_a_sync;
+        int rc = transaction(0, BULK, 2, BOUGH__DURABLE);
+        bough__os.fdatasync = between.fdatasync;
+        was_hit = between.sync >= wanted;
+        acknowledged += rc == BOUGH_OK && was_hit;
+        refused += rc != BOUGH_OK;
+        for (int i = 0; i < 2; i++) {
+            ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+            check_pages(&snapshot, 0, BULK, rc == BOUGH_OK ? 2 : 1);
+            bough__snapshot_release(&snapshot);
+            close_layer();
+            open_layer(LAYER, NULL);
+        }
+        ASSERT_OK(transaction(0, BULK, 3, BOUGH__DURABLE)); /* heals, where that is needed */
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        check_pages(&snapshot, 0, BULK, 3);
+        bough__snapshot_release(&snapshot);
+        close_layer();
+    }
+    ck_assert_int_ge(refused, 2);
+    ck_assert_int_ge(acknowledged, 2); /* the twin, and the list */
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -773,6 +819,7 @@ int main(void)
                                          CASE(no_memory_for_a_new_generation),
                                          CASE(short_readers_beside_a_long_one),
                                          CASE(equal_pages_under_a_snapshot),
+                                         CASE(a_failed_sync_of_a_bulk_transaction),
                                          CASE(a_commit_beside_a_bulk_transaction),
                                          CASE(opening_during_a_checkpoint),
                                          CASE(the_last_slot_rots),
