@@ -26,6 +26,11 @@ const char *bough_error_message(void)
     return current.text;
 }
 
+int bough_error_set(int code, const char *message)
+{
+    return bough__fail(code, "%s", message);
+}
+
 const char *bough_version(void)
 {
     return BOUGH_VERSION;

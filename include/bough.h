@@ -60,6 +60,8 @@ enum bough_code {
 BOUGH_EXPORT const char *bough_code_name(int code);
 /* What the last failed call of this thread says; "" when none failed. Valid until the thread's next call. */
 BOUGH_EXPORT const char *bough_error_message(void);
+/* For callbacks and for what is built on top: `message`, cut to 1023 bytes, becomes this thread's; returns code. */
+BOUGH_EXPORT int bough_error_set(int code, const char *message);
 /* BOUGH_VERSION of the library that is running. */
 BOUGH_EXPORT const char *bough_version(void);
 

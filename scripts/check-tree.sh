@@ -41,7 +41,8 @@ includes()
 includes engine include
 includes vfs engine include
 includes compare include
-includes cli compare include
+includes migrate compare include
+includes cli migrate compare include
 includes tools engine include cli
 includes tools engine cli include
 
@@ -58,7 +59,7 @@ for file in engine/*.c; do
             '(^|[^_.>[:alnum:]])(open|pread|pwrite|fdatasync|fsync|ftruncate|fstat|lstat|unlink|rename|mkdir|rmdir|mmap|malloc|realloc|calloc|strdup)\(' \
             "$file"
 done
-sources=$(find include engine vfs compare cli tools tests bench docs -name '*.[ch]')
+sources=$(find include engine vfs compare migrate cli tools tests bench docs -name '*.[ch]')
 # shellcheck disable=SC2086 # a list of files
 long=$(awk 'length($0) > 120 {print FILENAME ":" FNR}' $sources)
 [ -z "$long" ] || complain "longer than 120 columns:
@@ -70,7 +71,7 @@ none "unfinished" 'TODO|FIXME|XXX:|for now' $sources
 for file in $sources; do
     head -n 1 "$file" | grep -q '^/\*' || complain "$file does not open with a comment on its job"
 done
-for folder in engine vfs compare cli tools; do
+for folder in engine vfs compare migrate cli tools; do
     for file in "$folder"/*.c; do
         [ -e "$file" ] || continue
         grep -qw "$(basename "$file")" "$folder/CMakeLists.txt" || complain "$file is not in $folder/CMakeLists.txt"

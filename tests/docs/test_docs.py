@@ -10,7 +10,7 @@ import unittest
 
 BOUGH = os.environ["BOUGH"]
 SOURCE = os.environ["BOUGH_SOURCE"]
-FOLDERS = ["include", "engine", "vfs", "compare", "cli", "tools", "bench", "tests", "docs"]
+FOLDERS = ["include", "engine", "vfs", "compare", "migrate", "cli", "tools", "bench", "tests", "docs"]
 
 
 def read(name):
@@ -156,16 +156,17 @@ def keys_of(value):
 
 
 class Tree(unittest.TestCase):
-    def test_every_file_of_engine_and_vfs_is_in_architecture_md_and_the_other_way_round(self):
+    def test_every_file_of_engine_vfs_and_migrate_is_in_architecture_md_and_the_other_way_round(self):
         text = read("docs/architecture.md")
-        for folder, title in (("engine", "## The engine, file by file"), ("vfs", "## The VFS, file by file")):
+        for folder, title in (("engine", "## The engine, file by file"), ("vfs", "## The VFS, file by file"),
+                              ("migrate", "## Migrating, file by file")):
             files = {name for name in os.listdir(os.path.join(SOURCE, folder)) if name.endswith((".c", ".h"))}
             section = text.split(title)[1].split("\n## ")[0]
             first_cells = "\n".join(re.findall(r"^\| (`.*?) \|", section, re.M))
             self.assertEqual(set(re.findall(r"`(\w+\.[ch])`", first_cells)), files, folder)
 
     def test_every_source_folder_says_what_it_is(self):
-        for folder in ("engine", "vfs", "compare", "cli", "tools", "bench"):
+        for folder in ("engine", "vfs", "compare", "migrate", "cli", "tools", "bench"):
             self.assertIn("must not know", read(f"{folder}/README.md"), folder)
         self.assertTrue(read("tests/README.md"))
 
@@ -188,7 +189,7 @@ class Tree(unittest.TestCase):
 
     def test_names_of_functions_and_files_exist(self):
         """A function or file of the engine or the VFS that a document names is there."""
-        code = "".join(read(os.path.join(folder, name)) for folder in ("engine", "vfs", "include")
+        code = "".join(read(os.path.join(folder, name)) for folder in ("engine", "vfs", "compare", "migrate", "include")
                        for name in sorted(os.listdir(os.path.join(SOURCE, folder))) if name.endswith((".c", ".h")))
         functions = set(re.findall(r"\bbough__\w+", code)) | {"bough__module_verb"}
         for name in documents():
@@ -196,7 +197,7 @@ class Tree(unittest.TestCase):
             for function in re.findall(r"`(bough__\w+)", text):
                 with self.subTest(name, function=function):
                     self.assertTrue(function in functions, "is not in the code")
-            for path in re.findall(r"\b((?:engine|vfs|cli|compare|tools|scripts)/[\w-]+\.(?:c|h|sh|py))\b", text):
+            for path in re.findall(r"\b((?:engine|vfs|cli|compare|migrate|tools|scripts)/[\w-]+\.(?:c|h|sh|py))\b", text):
                 with self.subTest(name, path=path):
                     self.assertTrue(os.path.exists(os.path.join(SOURCE, path)))
 

@@ -1,0 +1,57 @@
+/* apply.h - applying and rolling back single migrations on a connection.
+ *
+ *     bough__session_begin      refuses an open transaction or statement; foreign_keys off; the authorizer
+ *       bough__apply, bough__roll_back, inside transactions of the caller's or not
+ *     bough__session_end        foreign_keys and authorizer put back
+ *
+ * A migration that runs inside a transaction has its row stored in the same one. One that is_bare runs first, and the
+ * row follows in a transaction of its own, so there may be no transaction open. */
+#ifndef BOUGH_MIGRATE_APPLY_H
+#define BOUGH_MIGRATE_APPLY_H
+
+#include "migration.h"
+
+struct bough__session {
+    sqlite3 *db;
+    const char *table; /* borrowed; NULL: the default name */
+    bool had_foreign_keys;
+    bool is_guarded;   /* the authorizer refuses BEGIN, COMMIT and ROLLBACK now */
+    bool is_preparing; /* what the authorizer hears comes from the text, not from inside SQLite (VACUUM attaches) */
+    bool is_refused;   /* the authorizer refused something, said in `refusal` */
+    char refusal[160];
+};
+
+int bough__session_begin(struct bough__session *out, sqlite3 *db, const char *table);
+void bough__session_end(struct bough__session *session); /* a session that never began is fine */
+
+/* BEGIN IMMEDIATE, COMMIT, ROLLBACK. */
+int bough__session_open_transaction(struct bough__session *session);
+int bough__session_commit(struct bough__session *session);
+void bough__session_roll_back(struct bough__session *session); /* keeps the message of the failure before it */
+
+/* Applies a defined migration and stores it. A deferred one is made first, and stays as it is: it may be applied again
+ * elsewhere. Without an open transaction it makes one for itself, unless up.is_bare; with one, up.is_bare is
+ * BOUGH_REFUSED. On failure a transaction that it made is rolled back; one of the caller's is to be rolled back by the
+ * caller. What a bare one did before it failed stays. */
+int bough__apply(struct bough__session *session, const struct bough__migration *migration);
+/* Rolls an applied migration back with the down that the database stored, and removes its row. Transactions as above,
+ * by down.is_bare. BOUGH_REFUSED: it has no down. */
+int bough__roll_back(struct bough__session *session, const struct bough__migration *applied);
+/* Stores an ephemeral migration without running it. */
+int bough__store_ephemeral(struct bough__session *session, const struct bough__migration *migration);
+/* Runs an ephemeral migration, after the session's end: on a connection that has no transaction open. What it sets for
+ * the connection stays. */
+int bough__run_ephemeral(sqlite3 *db, const struct bough__migration *migration);
+
+/* Violations of foreign keys, one row each. Only those count that were not there before the run. */
+struct bough__violations {
+    char **items; /* "TABLE row ROWID refers to PARENT", sorted */
+    size_t count, capacity;
+};
+int bough__violations_read(struct bough__violations *out, sqlite3 *db);
+/* BOUGH_SQL when db has violations that are not in `before`: they go to the log one by one, and the message has them as
+ * far as they fit. options may be NULL. */
+int bough__violations_check(const struct bough__violations *before, sqlite3 *db, const bough_migrate_options *options);
+void bough__violations_release(struct bough__violations *violations);
+
+#endif
