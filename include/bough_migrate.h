@@ -79,8 +79,8 @@ typedef struct bough_migrate_options {
     {sizeof(bough_migrate_options), BOUGH_MIGRATE_SYNC, 0, 0, BOUGH_LATE_APPLY, false, false, false, NULL, NULL,       \
      NULL}
 
-/* What to migrate: a connection to any SQLite database, or a branch of a store. With a branch, `connection` may be one to
- * this branch, or NULL: ephemeral migrations run on it. */
+/* What to migrate: a connection to any SQLite database, or a branch of a store. With a branch, `connection` is one to
+ * this branch, on which ephemeral migrations run, or NULL. */
 typedef struct bough_migration_target {
     sqlite3 *connection;
     bough_store *store;         /* NULL: the database of the connection, as an ordinary one */

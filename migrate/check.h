@@ -28,7 +28,7 @@ struct bough__check_result {
     size_t count;
     size_t checked; /* migrations that were tried; a failed up ends the check, since later ones build on it */
 };
-/* options: table, late. Failures of migrations are results; a code other than BOUGH_OK says that no check was possible. */
+/* options: table, late. Failures of migrations are results; another code than BOUGH_OK: no check was possible. */
 int bough__check(struct bough__check_result *out, const struct bough__copies *copies,
                  const struct bough__migrations *defined, const bough_migrate_options *options);
 void bough__check_result_release(struct bough__check_result *result);
