@@ -3,13 +3,14 @@
  * The order, and what a crash after each step leaves:
  *   1. frames synced (where anything is not)      the old header and log
  *   2. nodes appended and synced                  the same, and nodes that nothing refers to
- *   3. the other header slot written and synced   the new header; its log is empty
- *   4. published: openers find it by its slot, and until now found the old one by the old slot
- *   5. the slot in the place of the old one too   the same; the new log's first record may overwrite the old log
- * A sync that fails in step 3 leaves it open which header is on the disk. The slot is made invalid again, and the layer
- * is poisoned. A writer that is killed in step 3 leaves the HEADER flag; the next writer looks (txn.c, adopt_header).
- * Should the newest slot rot between 3 and 5, the old one and its log are all there and lead to the same state, but for
- * a transaction that has not returned yet. Whoever finds a single slot does step 5 before he writes to the log.
+ *   3. the new header's two slots written, synced the new header; its log is empty and may overwrite the old one
+ *   4. published: openers find it by its slots, and until now found the old one by the old slots
+ * The old generation's two slots stay until the next checkpoint: whatever becomes of those that are being written, the
+ * old state is there. A slot that rots later has a twin. Whoever finds a slot without one writes it before he writes to
+ * the log.
+ * A sync that fails in step 3 leaves it open which header is on the disk. The slots are made invalid again, and the
+ * layer is poisoned. A writer that is killed in step 3 leaves the HEADER flag; the next writer looks (txn.c,
+ * adopt_header).
  */
 #include "error.h"
 #include "fold.h"
@@ -21,7 +22,7 @@
 
 /* The log of a generation begins in a chunk of at least this size, away from the header. */
 #define LOG_CHUNK (64u << 10)
-/* From so many late frames on, a sync is spent on them. */
+/* From so many late frames on, a slot is written for them. */
 #define LATE_MANY 64u
 
 /* Overlay and transaction in one ascending list; the transaction's version of a block counts. */
@@ -60,22 +61,6 @@ static int merge(struct bough__fold_page **out, size_t *out_count, uint64_t *out
     return BOUGH_OK;
 }
 
-/* Writes the slot in the place that its sequence says, and makes it durable. On failure the place is void. */
-static int put_slot(struct bough__layer *layer, const struct bough__layer_slot *slot)
-{
-    struct bough__error_state error;
-    int rc = bough__layer_file_write_slot(layer->fd, layer->space, layer->number, slot);
-    if (rc == BOUGH_OK)
-        rc = bough__layer_sync(layer);
-    if (rc == BOUGH_OK)
-        return BOUGH_OK;
-    bough__error_save(&error);
-    if (bough__layer_file_void_slot(layer->fd, layer->space, slot->sequence) == BOUGH_OK)
-        bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
-    bough__error_restore(&error);
-    return rc;
-}
-
 static void set_slot(struct bough__layer *layer, const struct bough__layer_slot *slot)
 {
     pthread_mutex_lock(&layer->mutex);
@@ -83,15 +68,23 @@ static void set_slot(struct bough__layer *layer, const struct bough__layer_slot 
     pthread_mutex_unlock(&layer->mutex);
 }
 
-/* The durable slot a second time, in the other place. */
+/* A generation's only slot a second time, durable. On failure the place is void. */
 static int put_twin(struct bough__layer *layer, struct bough__layer_slot *slot)
 {
     struct bough__layer_slot twin = *slot;
+    struct bough__error_state error;
     twin.sequence++;
     twin.is_doubled = true;
-    int rc = put_slot(layer, &twin);
+    int rc = bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &twin);
     if (rc == BOUGH_OK)
+        rc = bough__layer_sync(layer);
+    if (rc == BOUGH_OK) {
         *slot = twin;
+        return rc;
+    }
+    bough__error_save(&error);
+    (void)bough__layer_file_void_slot(layer->fd, layer->space, &twin);
+    bough__error_restore(&error);
     return rc;
 }
 
@@ -109,17 +102,29 @@ int bough__layer_double_header(struct bough__layer *layer)
     return rc;
 }
 
-/* A new generation's header. Failing, the old one counts, but stands alone. */
+static bool void_pair(struct bough__layer *layer, const struct bough__layer_slot *slot)
+{
+    struct bough__layer_slot other = *slot;
+    other.sequence++;
+    return bough__layer_file_void_slot(layer->fd, layer->space, slot) == BOUGH_OK &&
+           bough__layer_file_void_slot(layer->fd, layer->space, &other) == BOUGH_OK;
+}
+
+/* A new generation's header, durable. Failing, the old one counts. */
 static int put_header(struct bough__layer *layer, struct bough__layer_slot *slot)
 {
-    struct bough__layer_slot old = layer->slot;
-    slot->is_doubled = false;
+    struct bough__error_state error;
     bough__shm_set(&layer->shm, BOUGH__SHM_HEADER);
-    int rc = put_slot(layer, slot);
-    if (rc != BOUGH_OK) {
-        old.is_doubled = false;
-        set_slot(layer, &old);
-    }
+    int rc = bough__layer_file_write_pair(layer->fd, layer->space, layer->number, slot);
+    if (rc == BOUGH_OK)
+        rc = bough__layer_sync(layer);
+    slot->is_doubled = rc == BOUGH_OK;
+    if (rc == BOUGH_OK)
+        return rc;
+    bough__error_save(&error);
+    if (void_pair(layer, slot))
+        bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
+    bough__error_restore(&error);
     return rc;
 }
 
@@ -449,7 +454,8 @@ static int store_free(struct bough__frames *out, struct sweep *sweep, struct bou
 }
 
 /* After publishing: the late frames join the list, and a slot names the new one. Its twin goes on naming the shorter
- * list, which is right too. On failure gc finds the frames. */
+ * list, which is right too. Nothing is synced for that: a power loss before the next sync may take the slot, or the
+ * list, and then, as on failure, gc finds the frames. */
 static void store_late(struct bough__frames *list, const struct sweep *sweep, struct bough__published *state)
 {
     struct bough__layer *layer = sweep->layer;
@@ -469,18 +475,19 @@ static void store_late(struct bough__frames *list, const struct sweep *sweep, st
         state->frame_count = slot.frame_count;
         bough__shm_publish(&layer->shm, state);
     }
-    if (rc == BOUGH_OK && put_slot(layer, &slot) == BOUGH_OK) {
-        set_slot(layer, &slot);
-        bough__frames_release(list);
-        *list = longer;
+    if (rc != BOUGH_OK) {
+        bough__frames_release(&longer);
         return;
     }
-    if (rc == BOUGH_OK) { /* the twin stands alone */
+    rc = bough__layer_file_write_slot(layer->fd, layer->space, layer->number, &slot);
+    if (rc != BOUGH_OK) { /* the twin stands alone */
         slot = layer->slot;
         slot.is_doubled = false;
-        set_slot(layer, &slot);
     }
-    bough__frames_release(&longer);
+    set_slot(layer, &slot);
+    bough__frames_release(rc == BOUGH_OK ? list : &longer);
+    if (rc == BOUGH_OK)
+        *list = longer;
 }
 
 /* Without memory they are free at the next opening. */
@@ -541,7 +548,6 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     struct bough__fold_page *pages = NULL;
     struct bough__frames unreferred = {0};
     struct sweep sweep = {.layer = layer, .tree = &slot.tree};
-    struct bough__error_state error;
     size_t count = 0;
     uint64_t keep = BOUGH__KEEP_ALL;
     bough__shm_read(&state, &layer->shm);
@@ -559,7 +565,6 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
         rc = merge(&pages, &count, &keep, layer, txn);
     if (rc == BOUGH_OK)
         rc = fold(&appender, &slot, layer, pages, count, keep, state.size_bytes);
-    slot.sequence++;
     slot.generation++;
     slot.txn = slot.durable_txn = state.txn;
     sweep.hold_txn = slot.hold_txn = bough__shm_hold(&layer->shm);
@@ -589,11 +594,6 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     bough__layer_install(layer, overlay, &slot, &state);
     bough__appender_end(appender); /* not before: see nodes.h */
     bough__shm_raise_durable(&layer->shm, slot.txn);
-    /* Not before publishing: until then openers read the generation whose slot the twin replaces. Without a twin, the
-     * next transaction tries again before it writes to the log. */
-    bough__error_save(&error);
-    (void)bough__layer_double_header(layer);
-    bough__error_restore(&error);
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
     free_frames_of(&sweep, out_free, &state);
     release_sweep(&sweep);

@@ -320,7 +320,7 @@ static int mark_layer(struct bough__gc *gc, const struct bough__gc_branch *branc
     if (rc == BOUGH_OK)
         rc = bough__layer_file_read_slot(&found, &slot, fd, gc->store->space, branch->layer, 0);
     if (rc == BOUGH_OK && !found)
-        rc = bough__fail(BOUGH_CORRUPT, "layer %u of branch '%s': both header slots are damaged", branch->layer,
+        rc = bough__fail(BOUGH_CORRUPT, "layer %u of branch '%s': its header slots are damaged", branch->layer,
                          branch->name);
     bough__os_close(&fd);
     return rc == BOUGH_OK ? bough__marks_tree(gc->marks, slot.tree.top) : rc;

@@ -362,7 +362,7 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
     if (rc == BOUGH_OK)
         rc = bough__layer_file_read_slot(&found, &slot, layer->fd, layer->space, layer->number, 0);
     if (rc == BOUGH_OK && !found)
-        rc = bough__fail(BOUGH_CORRUPT, "%s: both header slots are damaged", layer->path);
+        rc = bough__fail(BOUGH_CORRUPT, "%s: its header slots are damaged", layer->path);
     if (rc == BOUGH_OK)
         rc = check_slot(layer, &slot);
     if (rc != BOUGH_OK)
@@ -542,8 +542,8 @@ int bough__layer_open(struct bough__layer **out, struct bough__space *space, con
 
 /* ---- closing ---- */
 
-/* Notes the newest transaction in both slots: damage to one of them, and to the log that begins behind the second, must
- * not bring back an older state. They are never unsynced both. */
+/* Notes the newest transaction in both slots of the generation: damage to one of them, and to the log that begins
+ * behind the second, must not bring back an older state. They are never unsynced both. */
 static int note_newest(struct bough__layer *layer, uint64_t txn)
 {
     int rc = bough__layer_reread_slot(layer);
@@ -635,20 +635,21 @@ int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t
     return rc;
 }
 
-/* By what its file says, to whom it is closed: a header in both places is durable in one of them. */
+/* By what its file says, to whom it is closed. A writer that was killed may have left its header unsynced. */
 static bool is_noted(struct bough__space *space, uint32_t number, uint64_t txn)
 {
     int fd = -1, noted = 0;
     struct bough__layer_identity identity = {0};
     int rc = bough__layer_file_open(&fd, &identity, space, number, true);
-    for (enum bough__slot_place place = BOUGH__SLOT_A; rc == BOUGH_OK && place <= BOUGH__SLOT_B; place++) {
+    for (enum bough__slot_place place = 0; rc == BOUGH_OK && place < BOUGH__SLOT_PLACES; place++) {
         enum bough__slot_state state = BOUGH__SLOT_EMPTY;
         struct bough__layer_slot slot = {0};
         rc = bough__layer_file_read_place(&state, &slot, fd, space, number, place);
         noted += rc == BOUGH_OK && state == BOUGH__SLOT_VALID && slot.durable_txn >= txn;
     }
+    bool is_durable = rc == BOUGH_OK && noted >= 2 && bough__os_sync(fd, space->directory) == BOUGH_OK;
     bough__os_close(&fd);
-    return rc == BOUGH_NOT_FOUND || noted == 2;
+    return rc == BOUGH_NOT_FOUND || is_durable;
 }
 
 bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t txn)

@@ -21,9 +21,29 @@ bool bough__block_size_is_valid(uint64_t block_size)
     return block_size >= 512 && block_size <= 65536 && (block_size & (block_size - 1)) == 0;
 }
 
-static uint64_t slot_offset(uint64_t sequence)
+static const struct place {
+    uint64_t offset;
+    const char *name;
+} places[BOUGH__SLOT_PLACES] = {{1024, "A1"}, {4096, "A2"}, {8192, "B1"}, {12288, "B2"}};
+
+static enum bough__slot_place first_place(uint64_t generation)
 {
-    return sequence & 1 ? BOUGH__LAYER_SLOT_A_OFFSET : BOUGH__LAYER_SLOT_B_OFFSET;
+    return generation & 1 ? BOUGH__SLOT_A1 : BOUGH__SLOT_B1;
+}
+
+enum bough__slot_place bough__layer_slot_place(const struct bough__layer_slot *slot)
+{
+    return first_place(slot->generation) + (slot->sequence & 1 ? 0 : 1);
+}
+
+uint64_t bough__layer_place_offset(enum bough__slot_place place)
+{
+    return places[place].offset;
+}
+
+const char *bough__layer_place_name(enum bough__slot_place place)
+{
+    return places[place].name;
 }
 
 static uint64_t slot_seed(const struct bough__space *space, uint32_t number)
@@ -223,18 +243,24 @@ static int open_draft(int *out_fd, const char *path, mode_t mode)
     }
 }
 
-static int write_new(int *out_fd, const char *path, const uint8_t identity[SECTOR], const uint8_t slots[2][SECTOR],
-                     mode_t mode)
+/* All before the places of the second generation, which stay a hole. */
+static int write_new(int *out_fd, const char *path, const struct bough__space *space,
+                     const struct bough__layer_identity *identity, struct bough__layer_slot *slot)
 {
-    uint8_t *bytes = bough__alloc(BOUGH__LAYER_FRAMES_OFFSET);
+    size_t len = places[BOUGH__SLOT_B1].offset;
+    uint8_t *bytes = bough__alloc(len);
     if (bytes == NULL)
         return bough__fail_memory();
-    memcpy(bytes, identity, SECTOR);
-    memcpy(bytes + BOUGH__LAYER_SLOT_A_OFFSET, slots[0], SECTOR);
-    memcpy(bytes + BOUGH__LAYER_SLOT_B_OFFSET, slots[1], SECTOR);
-    int rc = open_draft(out_fd, path, mode);
+    encode_identity(bytes, space, identity);
+    for (slot->sequence = 1; slot->sequence <= 2; slot->sequence++)
+        encode_slot(bytes + places[bough__layer_slot_place(slot)].offset, slot, slot_seed(space, identity->number));
+    slot->sequence = 2;
+    slot->is_doubled = true;
+    int rc = open_draft(out_fd, path, space->mode);
     if (rc == BOUGH_OK)
-        rc = bough__os_write(*out_fd, bytes, BOUGH__LAYER_FRAMES_OFFSET, 0, path);
+        rc = bough__os_write(*out_fd, bytes, len, 0, path);
+    if (rc == BOUGH_OK && bough__os.ftruncate(*out_fd, BOUGH__LAYER_FRAMES_OFFSET) != 0)
+        rc = bough__fail_errno("extend", path);
     if (rc == BOUGH_OK)
         rc = bough__os_sync(*out_fd, path);
     free(bytes);
@@ -245,7 +271,6 @@ int bough__layer_file_create(int *out_fd, const struct bough__space *space,
                              const struct bough__layer_identity *identity, struct bough__layer_slot *slot)
 {
     int rc = BOUGH_OK;
-    uint8_t identity_bytes[SECTOR], slots[2][SECTOR];
     char *path = file_path(space, identity->number);
     char *draft = bough__format("%s/layers/%u.new", space->directory, identity->number);
     char *directory = bough__format("%s/layers", space->directory);
@@ -254,13 +279,7 @@ int bough__layer_file_create(int *out_fd, const struct bough__space *space,
         rc = bough__fail_memory();
         goto done;
     }
-    encode_identity(identity_bytes, space, identity);
-    for (int i = 0; i < 2; i++) {
-        slot->sequence = (uint64_t)i + 1;
-        encode_slot(slots[i], slot, slot_seed(space, identity->number));
-    }
-    slot->is_doubled = true;
-    rc = write_new(out_fd, draft, identity_bytes, slots, space->mode);
+    rc = write_new(out_fd, draft, space, identity, slot);
     if (rc == BOUGH_OK && bough__os.rename(draft, path) != 0)
         rc = bough__fail_errno("rename", draft);
     if (rc != BOUGH_OK) {
@@ -310,8 +329,7 @@ int bough__layer_file_read_place(enum bough__slot_state *out_state, struct bough
 {
     uint8_t bytes[SECTOR] = {0};
     size_t got = 0;
-    uint64_t offset = place == BOUGH__SLOT_A ? BOUGH__LAYER_SLOT_A_OFFSET : BOUGH__LAYER_SLOT_B_OFFSET;
-    int rc = bough__os_read_some(&got, fd, bytes, sizeof bytes, offset, space->directory);
+    int rc = bough__os_read_some(&got, fd, bytes, sizeof bytes, places[place].offset, space->directory);
     *out_state = BOUGH__SLOT_DAMAGED;
     if (rc == BOUGH_OK && bough__is_zero(bytes, sizeof bytes))
         *out_state = BOUGH__SLOT_EMPTY;
@@ -323,7 +341,8 @@ int bough__layer_file_read_place(enum bough__slot_state *out_state, struct bough
 bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation,
                                   uint64_t durable_txn)
 {
-    for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
+    enum bough__slot_place first = first_place(generation);
+    for (enum bough__slot_place place = first; place <= first + 1; place++) {
         enum bough__slot_state state = BOUGH__SLOT_EMPTY;
         struct bough__layer_slot slot = {0};
         if (bough__layer_file_read_place(&state, &slot, fd, space, number, place) != BOUGH_OK ||
@@ -333,27 +352,28 @@ bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint
     return true;
 }
 
+/* A slot that stands in another's place was not written by a program. */
 int bough__layer_file_read_slot(bool *out_found, struct bough__layer_slot *out, int fd,
                                 const struct bough__space *space, uint32_t number, uint64_t generation)
 {
-    struct bough__layer_slot slots[2] = {0};
-    enum bough__slot_state states[2] = {BOUGH__SLOT_EMPTY, BOUGH__SLOT_EMPTY};
+    uint64_t generations[BOUGH__SLOT_PLACES] = {0};
     *out_found = false;
-    for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
-        int rc = bough__layer_file_read_place(&states[place], &slots[place], fd, space, number, place);
+    for (enum bough__slot_place place = 0; place < BOUGH__SLOT_PLACES; place++) {
+        enum bough__slot_state state = BOUGH__SLOT_EMPTY;
+        struct bough__layer_slot slot = {0};
+        int rc = bough__layer_file_read_place(&state, &slot, fd, space, number, place);
         if (rc != BOUGH_OK)
             return rc;
-    }
-    bool is_doubled = states[BOUGH__SLOT_A] == BOUGH__SLOT_VALID && states[BOUGH__SLOT_B] == BOUGH__SLOT_VALID &&
-                      slots[BOUGH__SLOT_A].generation == slots[BOUGH__SLOT_B].generation;
-    for (enum bough__slot_place place = BOUGH__SLOT_A; place <= BOUGH__SLOT_B; place++) {
-        if (states[place] != BOUGH__SLOT_VALID || (generation != 0 && slots[place].generation != generation) ||
-            (*out_found && slots[place].sequence < out->sequence))
+        if (state != BOUGH__SLOT_VALID || bough__layer_slot_place(&slot) != place)
             continue;
-        *out = slots[place];
-        out->is_doubled = is_doubled;
+        generations[place] = slot.generation;
+        if ((generation != 0 && slot.generation != generation) || (*out_found && slot.sequence < out->sequence))
+            continue;
+        *out = slot;
         *out_found = true;
     }
+    enum bough__slot_place first = first_place(out->generation);
+    out->is_doubled = *out_found && generations[first] == generations[first + 1];
     return BOUGH_OK;
 }
 
@@ -362,11 +382,22 @@ int bough__layer_file_write_slot(int fd, const struct bough__space *space, uint3
 {
     uint8_t bytes[SECTOR];
     encode_slot(bytes, slot, slot_seed(space, number));
-    return bough__os_write(fd, bytes, sizeof bytes, slot_offset(slot->sequence), space->directory);
+    return bough__os_write(fd, bytes, sizeof bytes, places[bough__layer_slot_place(slot)].offset, space->directory);
 }
 
-int bough__layer_file_void_slot(int fd, const struct bough__space *space, uint64_t sequence)
+int bough__layer_file_write_pair(int fd, const struct bough__space *space, uint32_t number,
+                                 struct bough__layer_slot *slot)
+{
+    int rc = BOUGH_OK;
+    for (int i = 0; rc == BOUGH_OK && i < 2; i++) {
+        slot->sequence++;
+        rc = bough__layer_file_write_slot(fd, space, number, slot);
+    }
+    return rc;
+}
+
+int bough__layer_file_void_slot(int fd, const struct bough__space *space, const struct bough__layer_slot *slot)
 {
     static const uint8_t zeros[SECTOR];
-    return bough__os_write(fd, zeros, sizeof zeros, slot_offset(sequence), space->directory);
+    return bough__os_write(fd, zeros, sizeof zeros, places[bough__layer_slot_place(slot)].offset, space->directory);
 }

@@ -10,10 +10,12 @@
  *                 48  32  id of the commit that the layer was begun on (zeros for an import)
  *                 80   2  length of the branch's name, then the name (200 bytes at most; as it was then)
  *                504   8  XXH3 of bytes 0 to 503
- *    1024   512  header slot A
- *    4096   512  header slot B
+ *    1024   512  header slot A1
+ *    4096   512  header slot A2
  *    4608  3584  first chunk of the log
- *    8192        frame 0, frame 1, ... of one block each. Further chunks of the log lie among the frames.
+ *    8192   512  header slot B1
+ *   12288   512  header slot B2
+ *   16384        frame 0, frame 1, ... of one block each. Further chunks of the log lie among the frames.
  *
  * A header slot:
  *      0   8  sequence: the valid slot with the higher one counts
@@ -35,8 +37,10 @@
  *    504   8  XXH3 of bytes 0 to 503, seeded with the store's key and the layer's number
  *
  * The file is made under the name N.new, synced and renamed, so a file N.layer has a valid identity and slot or is
- * damaged. Slots are written in turn, each in a sector of its own block, and the other one is synced then: a torn write
- * leaves the other one. Before a generation's log is written to, both places hold its slot: so does one that rots.
+ * damaged. Odd generations have the places A, even ones B; odd sequences have the first place of the two. Each place is
+ * in a block of its own. A new generation's slot is written into both of its places, and then synced: a power loss
+ * before that leaves the old generation, and a place that rots after it leaves its twin. Within a generation slots are
+ * written one at a time. Places B are a hole until the first checkpoint.
  */
 #ifndef BOUGH_ENGINE_LAYER_FILE_H
 #define BOUGH_ENGINE_LAYER_FILE_H
@@ -45,12 +49,10 @@
 #include "map.h"
 #include "space.h"
 
-#define BOUGH__LAYER_FRAMES_OFFSET 8192u
+#define BOUGH__LAYER_FRAMES_OFFSET 16384u
 #define BOUGH__LAYER_FIRST_CHUNK_OFFSET 4608u
 #define BOUGH__LAYER_FIRST_CHUNK_SIZE 3584u
 #define BOUGH__LAYER_HEADER_SIZE 512u /* of the identity and of a slot */
-#define BOUGH__LAYER_SLOT_A_OFFSET 1024u
-#define BOUGH__LAYER_SLOT_B_OFFSET 4096u
 #define BOUGH__LAYER_VERSION 1
 /* Frames and transactions are below it, so that every offset fits a file and every sum of two an integer. */
 #define BOUGH__NUMBER_LIMIT (UINT64_C(1) << 46)
@@ -70,7 +72,7 @@ struct bough__layer_slot {
     struct bough__list_area {
         uint64_t offset, frame_count;
     } list_areas[2];
-    bool is_doubled; /* not stored: the other place holds a slot of the same generation */
+    bool is_doubled; /* not stored: the twin's place holds a slot of the same generation */
 };
 
 struct bough__layer_identity {
@@ -109,23 +111,30 @@ int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identi
  * (*out_found false: there is none). */
 int bough__layer_file_read_slot(bool *out_found, struct bough__layer_slot *out, int fd,
                                 const struct bough__space *space, uint32_t number, uint64_t generation);
-/* One of the two places: slot A or slot B, whatever stands in the other. *out counts where the state is VALID. */
+/* One of the places, whatever stands in the others. *out counts where the state is VALID. */
 enum bough__slot_state {
     BOUGH__SLOT_EMPTY, /* zeros: not written yet, or taken back */
     BOUGH__SLOT_VALID,
     BOUGH__SLOT_DAMAGED
 };
-enum bough__slot_place { BOUGH__SLOT_A, BOUGH__SLOT_B };
+enum bough__slot_place { BOUGH__SLOT_A1, BOUGH__SLOT_A2, BOUGH__SLOT_B1, BOUGH__SLOT_B2, BOUGH__SLOT_PLACES };
+enum bough__slot_place bough__layer_slot_place(const struct bough__layer_slot *slot);
+uint64_t bough__layer_place_offset(enum bough__slot_place place);
+const char *bough__layer_place_name(enum bough__slot_place place); /* "A1" */
 int bough__layer_file_read_place(enum bough__slot_state *out_state, struct bough__layer_slot *out, int fd,
                                  const struct bough__space *space, uint32_t number, enum bough__slot_place place);
-/* True when both slots are valid, of that generation, and know of that durable transaction: losing either loses
+/* True when both slots of that generation are valid and know of that durable transaction: losing either loses
  * nothing. */
 bool bough__layer_file_is_doubled(int fd, const struct bough__space *space, uint32_t number, uint64_t generation,
                                   uint64_t durable_txn);
-/* Writes the slot into its place (chosen by the sequence); not synced. */
+/* Writes the slot into its place (chosen by generation and sequence); not synced. */
 int bough__layer_file_write_slot(int fd, const struct bough__space *space, uint32_t number,
                                  const struct bough__layer_slot *slot);
-/* Makes the place of that sequence invalid. */
-int bough__layer_file_void_slot(int fd, const struct bough__space *space, uint64_t sequence);
+/* The same for both places of its generation, with the two sequences that follow the slot's; that of the second is the
+ * slot's from then on. */
+int bough__layer_file_write_pair(int fd, const struct bough__space *space, uint32_t number,
+                                 struct bough__layer_slot *slot);
+/* Makes the slot's place invalid. */
+int bough__layer_file_void_slot(int fd, const struct bough__space *space, const struct bough__layer_slot *slot);
 
 #endif

@@ -181,21 +181,23 @@ static int dump_slot(struct dump *dump, uint32_t number, enum bough__slot_place 
 {
     enum bough__slot_state state = BOUGH__SLOT_EMPTY;
     struct bough__layer_slot slot = {0};
-    char name = place == BOUGH__SLOT_A ? 'A' : 'B', what[64];
+    const char *name = bough__layer_place_name(place);
+    char what[64];
     int rc = bough__layer_file_read_place(&state, &slot, dump->fd, dump->space, number, place);
     if (rc != BOUGH_OK)
         return rc;
-    printf("header slot %c\n", name);
+    printf("header slot %s\n", name);
     if (state == BOUGH__SLOT_DAMAGED) {
-        snprintf(what, sizeof what, "header slot %c fails its checks", name);
+        snprintf(what, sizeof what, "header slot %s fails its checks", name);
         damaged(dump, what);
     } else if (state == BOUGH__SLOT_EMPTY) {
         printf("  empty\n");
     } else {
         rc = print_slot(dump, &slot);
     }
-    uint64_t offset = place == BOUGH__SLOT_A ? BOUGH__LAYER_SLOT_A_OFFSET : BOUGH__LAYER_SLOT_B_OFFSET;
-    return rc == BOUGH_OK && state != BOUGH__SLOT_EMPTY ? print_hex(dump, offset, BOUGH__LAYER_HEADER_SIZE) : rc;
+    if (rc != BOUGH_OK || state == BOUGH__SLOT_EMPTY)
+        return rc;
+    return print_hex(dump, bough__layer_place_offset(place), BOUGH__LAYER_HEADER_SIZE);
 }
 
 static int dump_layer_identity(struct dump *dump, uint32_t number)
@@ -319,7 +321,7 @@ static int dump_layer(struct dump *dump, uint32_t number)
         return rc;
     printf("layer file, %" PRIu64 " bytes\n", size);
     rc = dump_layer_identity(dump, number);
-    for (enum bough__slot_place place = BOUGH__SLOT_A; rc == BOUGH_OK && place <= BOUGH__SLOT_B; place++)
+    for (enum bough__slot_place place = 0; rc == BOUGH_OK && place < BOUGH__SLOT_PLACES; place++)
         rc = dump_slot(dump, number, place);
     if (rc == BOUGH_OK)
         rc = bough__layer_file_read_slot(&found, &slot, dump->fd, dump->space, number, 0);
@@ -327,7 +329,7 @@ static int dump_layer(struct dump *dump, uint32_t number)
         damaged(dump, "no header slot is valid: the layer cannot be opened");
     if (rc != BOUGH_OK || !found)
         return rc;
-    printf("slot %c counts\n", slot.sequence & 1 ? 'A' : 'B');
+    printf("slot %s counts\n", bough__layer_place_name(bough__layer_slot_place(&slot)));
     if (dump->identity.number == 0) /* damaged */
         dump->identity = (struct bough__layer_identity){.number = number, .block_size = slot.tree.block_size};
     if (!bough__block_size_is_valid(dump->identity.block_size))

@@ -1,16 +1,17 @@
 /* crash_header.c - a header slot that rots after a crash, and one that a power loss tore.
  *
  * One life goes through everything that writes a header slot: a new file, checkpoints by a large transaction and by a
- * long log, clean closes, opening again. It ends before each of its syncs in turn. Then each of the two places is
+ * long log, clean closes, opening again. It ends before each of its syncs in turn. Then each of the four places is
  * damaged in several ways, and the layer is opened.
- *   - a place that was being written (not synced since) may hold anything: every promised transaction is found
+ *   - places that were being written (not synced since) may hold anything: every promised transaction is found
  *   - a place that was durable may rot, or hold what it held before: the promised transactions, or BOUGH_CORRUPT
- * Never both at a time. What opens goes on to be written to.
+ * Never of both kinds at a time. What opens goes on to be written to.
  */
 #include "harness.h"
 #include "simdisk.h"
 
 #include "bough.h"
+#include "codec.h"
 #include "error.h"
 #include "layer.h"
 #include "layer_file.h"
@@ -20,10 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCK = 512, LAYER = 2, BULK = 2800, LONG = 1900, LOST = 9, GOOD = 0 };
+enum { PLACES = BOUGH__SLOT_PLACES, BLOCK = 512, LAYER = 2, BULK = 2800, LONG = 1900, LOST = 9, GOOD = 0 };
 enum damage { ZEROS, FLIPPED, STALE, DAMAGES };
 
 /* Transaction n fills that many blocks with the byte n. */
@@ -32,8 +34,10 @@ enum { CLOSES_AFTER_1 = 2, CLOSES_AFTER_2 = 12 }; /* a clean close, and opened a
 
 static struct shared {
     uint64_t begun, visible, durable; /* transactions */
-    bool is_unsynced[2];     /* a place was written since the last sync */
-    uint8_t now[2][BLOCK], before[2][BLOCK]; /* its content and the one before */
+    bool is_unsynced[PLACES]; /* written since the last sync */
+    uint64_t generation;      /* the newest that is synced */
+    ino_t file;
+    uint8_t now[PLACES][BLOCK], before[PLACES][BLOCK]; /* the content and the one before */
     uint64_t refused, opened, torn; /* what the checks came to; how many were of a place not synced */
 } *shared;
 
@@ -42,28 +46,43 @@ static char path[300], aside[300];
 
 /* ---- watching the places ---- */
 
-static const uint64_t offsets[2] = {BOUGH__LAYER_SLOT_A_OFFSET, BOUGH__LAYER_SLOT_B_OFFSET};
+static ino_t file_of(int fd)
+{
+    struct stat st = {0};
+    REQUIRE(fstat(fd, &st) == 0, "fstat");
+    return st.st_ino;
+}
 
 static ssize_t watched_write(int fd, const void *buffer, size_t len, off_t offset)
 {
-    for (int place = 0; place < 2; place++) {
-        if (len == BOUGH__LAYER_FRAMES_OFFSET && offset == 0) /* a new file, which gets its name later */
-            memcpy(shared->now[place], (const uint8_t *)buffer + offsets[place], BLOCK);
-        if (len != BOUGH__LAYER_HEADER_SIZE || (uint64_t)offset != offsets[place])
+    bool is_new = len == bough__layer_place_offset(BOUGH__SLOT_B1) && offset == 0; /* it gets its name later */
+    for (int place = 0; place < PLACES; place++) {
+        uint64_t at = bough__layer_place_offset(place);
+        if (is_new && at < len)
+            memcpy(shared->now[place], (const uint8_t *)buffer + at, BLOCK);
+        if (len != BLOCK || (uint64_t)offset != at)
             continue;
-        REQUIRE(!shared->is_unsynced[!place], "both places are written without a sync in between");
+        shared->file = file_of(fd);
         memcpy(shared->before[place], shared->now[place], BLOCK);
         memcpy(shared->now[place], buffer, BLOCK);
         shared->is_unsynced[place] = true;
+        int first = shared->generation & 1 ? BOUGH__SLOT_A1 : BOUGH__SLOT_B1;
+        REQUIRE(!shared->is_unsynced[first] || !shared->is_unsynced[first + 1],
+                "both slots of the only durable generation are written without a sync in between");
     }
+    if (is_new)
+        shared->generation = 1;
     return real.pwrite(fd, buffer, len, offset);
 }
 
 static int watched_sync(int fd)
 {
     int rc = real.fdatasync(fd);
-    if (rc == 0)
-        shared->is_unsynced[0] = shared->is_unsynced[1] = false; /* the node file is synced before a slot is written */
+    for (int place = 0; rc == 0 && file_of(fd) == shared->file && place < PLACES; place++) {
+        shared->is_unsynced[place] = false;
+        if (bough__get64(shared->now[place] + 8) > shared->generation)
+            shared->generation = bough__get64(shared->now[place] + 8);
+    }
     return rc;
 }
 
@@ -161,7 +180,7 @@ static void damage(int place, enum damage how)
     size_t len = 0;
     char *file = bough__format("%s/layers/%d.layer", path, LAYER);
     uint8_t *bytes = harness_read_file(file, &len);
-    uint8_t *slot = bytes + offsets[place];
+    uint8_t *slot = bytes + bough__layer_place_offset(place);
     REQUIRE(len >= BOUGH__LAYER_FRAMES_OFFSET, "%zu bytes", len);
     switch (how) {
     case ZEROS:
@@ -229,13 +248,15 @@ static void check_damage(uint64_t nth, enum simdisk_loss loss, int place, enum d
 {
     static const char *const names[] = {"zeros", "a flipped bit", "what it held before"};
     char what[200];
-    int status = 0;
-    snprintf(what, sizeof what, "step %llu, %s, %s in slot %c%s", (unsigned long long)nth,
-             loss == SIMDISK_KILL ? "killed" : simdisk_loss_name(loss), names[how], 'A' + place,
+    int status = 0, twin = place ^ 1;
+    snprintf(what, sizeof what, "step %llu, %s, %s in slot %s%s", (unsigned long long)nth,
+             loss == SIMDISK_KILL ? "killed" : simdisk_loss_name(loss), names[how], bough__layer_place_name(place),
              shared->is_unsynced[place] ? " (unsynced)" : "");
     harness_remove_tree(path);
     harness_copy_tree(aside, path);
     damage(place, how);
+    if (shared->is_unsynced[place] && shared->is_unsynced[twin])
+        damage(twin, (how + nth) % DAMAGES);
     /* Damage on top of a power loss that takes more than it must: only what is synced is promised. */
     uint64_t promised = loss == SIMDISK_KILL && !shared->is_unsynced[place] ? shared->visible : shared->durable;
     fflush(NULL);
@@ -257,7 +278,7 @@ static void check_step(uint64_t nth, enum simdisk_loss loss)
         return;
     harness_remove_tree(aside);
     harness_copy_tree(path, aside);
-    for (int place = 0; place < 2; place++)
+    for (int place = 0; place < PLACES; place++)
         for (enum damage how = ZEROS; how < DAMAGES; how++)
             check_damage(nth, loss, place, how);
 }

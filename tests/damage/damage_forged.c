@@ -217,11 +217,11 @@ static void seal_slot(uint8_t *slot)
     bough__put64(slot + 504, bough__xxh(slot, 504, world.key ^ ((uint64_t)LAYER << 32 | 0x736c6f74u)));
 }
 
-/* In both slots: they are twins. */
+/* In all slots: of the newest generation two are twins. */
 static void change_slots(size_t at, const struct field *field, uint64_t value)
 {
-    for (unsigned place = 0; place < 2; place++) {
-        uint8_t *slot = world.bytes + (place ? BOUGH__LAYER_SLOT_B_OFFSET : BOUGH__LAYER_SLOT_A_OFFSET);
+    for (enum bough__slot_place place = 0; place < BOUGH__SLOT_PLACES; place++) {
+        uint8_t *slot = world.bytes + bough__layer_place_offset(place);
         put(slot + field->offset, field->len, value);
         seal_slot(slot);
     }
@@ -230,8 +230,13 @@ static void change_slots(size_t at, const struct field *field, uint64_t value)
 
 static const uint8_t *newest_slot(void)
 {
-    const uint8_t *a = world.whole + BOUGH__LAYER_SLOT_A_OFFSET, *b = world.whole + BOUGH__LAYER_SLOT_B_OFFSET;
-    return bough__get64(a) > bough__get64(b) ? a : b;
+    const uint8_t *newest = world.whole + bough__layer_place_offset(0);
+    for (enum bough__slot_place place = 1; place < BOUGH__SLOT_PLACES; place++) {
+        const uint8_t *slot = world.whole + bough__layer_place_offset(place);
+        if (bough__get64(slot) > bough__get64(newest))
+            newest = slot;
+    }
+    return newest;
 }
 
 static void forge_slots(void)

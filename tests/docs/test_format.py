@@ -92,7 +92,7 @@ class Store:
     def page(self, layer, frame, block, page_sum, size):
         data = self.layer(layer)
         check(u32(data, 28) == size, "block size")
-        page = data[8192 + frame * size:8192 + (frame + 1) * size]
+        page = data[16384 + frame * size:16384 + (frame + 1) * size]
         check(len(page) == size, "a frame beyond the end")
         check(page_sum == xxh3(struct.pack("<4QI", xxh3(page), self.key, frame, block, layer)), f"page sum of block {block}")
         return page
@@ -142,9 +142,9 @@ class Store:
 
     def slot(self, number):
         data = self.layer(number)
-        slots = [Slot(data[offset:offset + 512], self.key, number) for offset in (1024, 4096)]
-        for slot, odd in zip(slots, (1, 0)):
-            check(not slot.is_valid or slot.sequence % 2 == odd, "place of a slot")
+        slots = [Slot(data[offset:offset + 512], self.key, number) for offset in (1024, 4096, 8192, 12288)]
+        for slot, (generation, sequence) in zip(slots, ((1, 1), (1, 0), (0, 1), (0, 0))):
+            check(not slot.is_valid or (slot.generation % 2, slot.sequence % 2) == (generation, sequence), "place of a slot")
         return max((slot for slot in slots if slot.is_valid), key=lambda slot: slot.sequence)
 
     def free_extents(self, number, slot):
@@ -409,7 +409,7 @@ shutil.copytree({original!r}, {copy!r})
         whole = self.store.file(f"layers/{name}.layer")
         newest = {block: frame for record in self.store.records(name, self.store.slot(name))
                   for block, frame, _sum in record[3]}
-        pages = [8192 + frame * u32(whole, 28) for frame in newest.values() if frame != ALL_ONES]
+        pages = [16384 + frame * u32(whole, 28) for frame in newest.values() if frame != ALL_ONES]
         self.assertTrue(pages)
         try:
             for offset in [24, 32, 504] + pages[:3]:
