@@ -207,6 +207,25 @@ mark("end")
         self.assertEqual(self.syncs(parts["write"]), 0)
         self.assertGreaterEqual(self.syncs(parts["close"]), 1, "a clean close makes everything durable")
 
+    def test_syncs_of_a_bulk_transaction(self):
+        """Pages, nodes of the page map, header: one each, also where the transaction replaced much."""
+        self.make_store()
+        parts = self.script(f"""
+extension()
+db = connect({self.uri('main')!r})
+db.execute("CREATE TABLE bulk(id INTEGER PRIMARY KEY, v BLOB)")
+db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000) INSERT INTO bulk SELECT i, randomblob(3000) FROM n")
+for i in range(2):
+    mark("replace-%d" % i)
+    db.execute("UPDATE bulk SET v = randomblob(3000)")
+mark("end")
+db.close()
+""")
+        for i in range(2):
+            names = [call.name for call in parts[f"replace-{i}"]]
+            self.assertEqual(names.count("fdatasync"), 3, names)
+            self.assertEqual(names.count("fsync") + names.count("msync"), 0, names)
+
     # ---- a very large database ----
 
     def test_sparse_100_gb(self):
