@@ -3,6 +3,7 @@
 #include "error.h"
 #include "faultos.h"
 #include "harness.h"
+#include "layer_file.h"
 #include "os.h"
 #include "store.h"
 
@@ -307,7 +308,7 @@ TEST(equal_pages_cost_nothing)
     ASSERT_OK(import(&transfer, store, &memory, 4096));
     ck_assert(transfer.changed);
     ck_assert_str_ne(transfer.id, made.id);
-    ck_assert_uint_le(layer_bytes(path), bytes + 2 * 4096 + 8192);
+    ck_assert_uint_le(layer_bytes(path), bytes + 2 * 4096 + BOUGH__LAYER_FRAMES_OFFSET);
     bough_transfer_release(&transfer);
     check_bytes(store, "main", &memory);
 
