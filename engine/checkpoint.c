@@ -102,12 +102,14 @@ int bough__layer_double_header(struct bough__layer *layer)
     return rc;
 }
 
+/* Both are tried: the disk may be full where the one was to be written, and the other stands. */
 static bool void_pair(struct bough__layer *layer, const struct bough__layer_slot *slot)
 {
     struct bough__layer_slot other = *slot;
     other.sequence++;
-    return bough__layer_file_void_slot(layer->fd, layer->space, slot) == BOUGH_OK &&
-           bough__layer_file_void_slot(layer->fd, layer->space, &other) == BOUGH_OK;
+    int rc = bough__layer_file_void_slot(layer->fd, layer->space, slot);
+    int other_rc = bough__layer_file_void_slot(layer->fd, layer->space, &other);
+    return rc == BOUGH_OK && other_rc == BOUGH_OK;
 }
 
 /* A new generation's header, durable. Failing, the old one counts. */

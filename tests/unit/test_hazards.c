@@ -808,6 +808,52 @@ TEST(a_failed_sync_of_a_bulk_transaction)
     ck_assert_int_eq(refused, 3); /* frames, nodes, header */
 }
 
+/* The places of the second generation are a hole, and the disk is full when one of them is written, and also when it is
+ * taken back. The transaction failed, and nobody finds it. */
+static struct {
+    ssize_t (*pwrite)(int fd, const void *bytes, size_t len, off_t offset);
+    off_t place;
+    int refused;
+} full;
+
+static ssize_t write_but_there(int fd, const void *bytes, size_t len, off_t offset)
+{
+    if (offset != full.place || len != BOUGH__LAYER_HEADER_SIZE)
+        return full.pwrite(fd, bytes, len, offset);
+    full.refused++;
+    errno = ENOSPC;
+    return -1;
+}
+
+TEST(no_room_for_a_new_generations_slot)
+{
+    enum { BULK = 3000 };
+    for (enum bough__slot_place place = BOUGH__SLOT_B1; place <= BOUGH__SLOT_B2; place++) {
+        struct bough__snapshot snapshot = {0};
+        make_store();
+        open_layer(LAYER, NULL);
+        ASSERT_OK(transaction(0, 100, 1, BOUGH__DURABLE));
+        full.pwrite = bough__os.pwrite;
+        full.place = (off_t)bough__layer_place_offset(place);
+        full.refused = 0;
+        bough__os.pwrite = write_but_there;
+        ASSERT_CODE(BOUGH_FULL, transaction(0, BULK, 2, BOUGH__DURABLE));
+        bough__os.pwrite = full.pwrite;
+        ck_assert_int_eq(full.refused, 2);
+        for (int i = 0; i < 2; i++) {
+            ASSERT_OK(transaction((uint64_t)i, (uint64_t)i + 1, 3, BOUGH__DURABLE));
+            ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+            check_pages(&snapshot, 0, (uint64_t)i + 1, 3);
+            check_pages(&snapshot, (uint64_t)i + 1, 100, 1);
+            bough__snapshot_release(&snapshot);
+            close_layer();
+            open_layer(LAYER, NULL);
+        }
+        ASSERT_OK(transaction(0, BULK, 4, BOUGH__DURABLE));
+        close_layer();
+    }
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -819,6 +865,7 @@ int main(void)
                                          CASE(short_readers_beside_a_long_one),
                                          CASE(equal_pages_under_a_snapshot),
                                          CASE(a_failed_sync_of_a_bulk_transaction),
+                                         CASE(no_room_for_a_new_generations_slot),
                                          CASE(a_commit_beside_a_bulk_transaction),
                                          CASE(opening_during_a_checkpoint),
                                          CASE(the_last_slot_rots),
