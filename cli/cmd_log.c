@@ -1,4 +1,4 @@
-/* cmd_log.c - bough log: commits, newest first. */
+/* cmd_log.c - bough log: commits, or the moves of a branch, newest first. */
 #include "commands.h"
 
 #include <inttypes.h>
@@ -73,6 +73,70 @@ static void print(struct cli *cli, const bough_commits *commits)
         puts(commits->items[i].id);
 }
 
+/* ---- moves ---- */
+
+static void print_json_moves(const bough_moves *moves)
+{
+    struct json json = {stdout, false};
+
+    json_open(&json, '[');
+    for (size_t i = 0; i < moves->count; i++) {
+        const bough_move *move = &moves->items[i];
+
+        json_open(&json, '{');
+        json_put_string(&json, "verb", move->verb);
+        json_put_string(&json, "before", move->before[0] ? move->before : NULL);
+        json_put_string(&json, "after", move->after);
+        json_put_string(&json, "note", move->note);
+        json_put_time(&json, "created_at", move->created_at_ms);
+        json_close(&json, '}');
+    }
+    json_close(&json, ']');
+    cli_json_end(&json);
+}
+
+static void print_moves_table(const bough_moves *moves)
+{
+    static const char *const titles[] = {"TIME", "MOVE", "BEFORE", "AFTER", "NOTE", NULL};
+    struct out_table table = OUT_TABLE(5, 0);
+    char text[OUT_TEXT_SIZE] = "";
+
+    out_row(&table, titles);
+    for (size_t i = 0; i < moves->count; i++) {
+        const bough_move *move = &moves->items[i];
+
+        out_cell(&table, "%s", out_time(text, move->created_at_ms));
+        out_cell(&table, "%s", move->verb);
+        out_cell(&table, "%s", move->before[0] ? out_short_id(text, move->before) : "discarded");
+        out_cell(&table, "%s", out_short_id(text, move->after));
+        out_cell(&table, "%s", move->note ? move->note : "");
+    }
+    out_table_print(stdout, &table);
+    out_table_release(&table);
+}
+
+static void print_moves(struct cli *cli, const bough_moves *moves)
+{
+    if (cli->json)
+        print_json_moves(moves);
+    else if (!cli->quiet && moves->count)
+        print_moves_table(moves);
+    for (size_t i = 0; !cli->json && cli->quiet && i < moves->count; i++)
+        if (moves->items[i].before[0])
+            puts(moves->items[i].before);
+}
+
+static int run_moves(struct cli *cli, const char *branch, uint64_t limit)
+{
+    bough_moves moves = {NULL, 0};
+    int rc = cli_check(cli, bough_branch_moves(&moves, cli->store, branch, (size_t)limit));
+
+    if (rc == BOUGH_OK)
+        print_moves(cli, &moves);
+    bough_moves_release(&moves);
+    return rc;
+}
+
 static int run(struct cli *cli)
 {
     const char *limit_text = cli_value(cli, "number");
@@ -87,6 +151,8 @@ static int run(struct cli *cli)
         rc = cli_open(cli);
     if (rc == BOUGH_OK)
         rc = cli_branch_or_current(cli, &ref, cli_operand(cli, 0));
+    if (rc == BOUGH_OK && cli_has(cli, "moves"))
+        return run_moves(cli, ref, limit);
     if (rc == BOUGH_OK)
         rc = cli_check(cli, bough_commit_log(&commits, cli->store, ref, (size_t)limit));
     if (rc == BOUGH_OK)
@@ -96,7 +162,8 @@ static int run(struct cli *cli)
 }
 
 static const struct cli_option option_table[] = {
-    {'n', "number", "N", "show at most N commits"},
+    {0, "moves", NULL, "list when the branch was reset, promoted onto or imported into"},
+    {'n', "number", "N", "show at most N of them"},
     {0, NULL, NULL, NULL},
 };
 
@@ -105,10 +172,13 @@ const struct cli_command cmd_log = {
     .aliases = "",
     .group = "History",
     .summary = "list commits, newest first",
-    .usage = "[REF] [-n N]",
+    .usage = "[REF] [-n N]\n"
+             "BRANCH --moves [-n N]",
     .details =
         "Lists the commits that lead to REF, the current branch by default; of a branch with transactions that are "
-        "not committed, from its head. PAGES counts what changed against the commit before.",
+        "not committed, from its head. PAGES counts what changed against the commit before.\n"
+        "With --moves: each time that the branch took another state by reset, promote or import, with the commit that "
+        "holds the state before; `bough reset` goes back to it. gc forgets moves after 30 days.",
     .example = "bough log premium -n 5\nlists the five newest commits of premium",
     .options = option_table,
     .operands_min = 0,

@@ -269,6 +269,8 @@ static int list_row(void *context, const struct bough__branch_row *row)
 {
     struct listing *listing = context;
     size_t index = listing->branches->count;
+    if (bough__name_is_hidden(row->name))
+        return BOUGH_OK;
     bough_branch *branch = reserve(listing->branches);
     if (!branch)
         return BOUGH_NOMEM;

@@ -33,7 +33,7 @@
 
 #define LOCK_FILE      "catalog.lock"
 #define APPLICATION_ID 0x626f7567 /* "boug" */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 /* Rows are found by rowid and the indexes hold keys alone: with pages this small a table without rowid would put its
  * rows into overflow pages. */
@@ -51,6 +51,10 @@ static const char schema_sql[] =
     " layer INTEGER NOT NULL, txn INTEGER NOT NULL, automatic INTEGER NOT NULL, pruned INTEGER NOT NULL,"
     " sum INTEGER NOT NULL);"
     "CREATE INDEX catalog.commits_layer ON commits(layer) WHERE layer <> 0;"
+    "CREATE TABLE catalog.moves("
+    " branch_id INTEGER NOT NULL, verb TEXT NOT NULL, before_id BLOB, after_id BLOB NOT NULL, note TEXT,"
+    " created_at_ms INTEGER NOT NULL, sum INTEGER NOT NULL);"
+    "CREATE INDEX catalog.moves_branch ON moves(branch_id);"
     "CREATE TABLE catalog.tags("
     " name TEXT NOT NULL UNIQUE, commit_id BLOB NOT NULL, created_at_ms INTEGER NOT NULL, sum INTEGER NOT NULL);";
 
@@ -210,6 +214,11 @@ static int check_identity(struct bough__catalog *catalog)
         return rc;
     if (application != APPLICATION_ID || version < 1)
         return bough__fail(BOUGH_CORRUPT, "%s is no catalog of a store", catalog->path);
+    if (version < SCHEMA_VERSION)
+        return bough__fail(BOUGH_CORRUPT,
+                           "%s has version %" PRId64 ", of a bough before the first release, and not %d: export the "
+                           "branches with that one",
+                           catalog->path, version, SCHEMA_VERSION);
     if (version > SCHEMA_VERSION)
         return bough__fail(BOUGH_CORRUPT, "%s has version %" PRId64 ", which is newer than this program (%d)",
                            catalog->path, version, SCHEMA_VERSION);

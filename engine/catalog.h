@@ -83,6 +83,8 @@ typedef int bough__branch_callback(void *context, const struct bough__branch_row
 int bough__catalog_branches(struct bough__catalog *catalog, bough__branch_callback *callback, void *context);
 int bough__catalog_children(struct bough__catalog *catalog, int64_t parent_id, bough__branch_callback *callback,
                             void *context);
+/* Those that are hidden. */
+int bough__catalog_hidden(struct bough__catalog *catalog, bough__branch_callback *callback, void *context);
 /* The row's layer is fresh from bough__catalog_new_layer; its number becomes the row's id, so that one counter serves
  * both. BOUGH_REFUSED: the name exists. */
 int bough__catalog_branch_insert(struct bough__catalog *catalog, struct bough__branch_row *row);
@@ -108,6 +110,27 @@ int bough__catalog_commits_since(int64_t *last, struct bough__catalog *catalog, 
 int bough__catalog_commit_prune(struct bough__catalog *catalog, const uint8_t id[BOUGH__DIGEST_SIZE]);
 /* What stands in the WAL goes to the database, as far as readers allow. */
 void bough__catalog_checkpoint(struct bough__catalog *catalog);
+
+/* One time that a branch took another state. */
+struct bough__move_row {
+    int64_t branch_id;
+    char *verb;                 /* "reset", "promote", "import" */
+    bool has_before;            /* false: what it had was discarded */
+    uint8_t before[BOUGH__DIGEST_SIZE], after[BOUGH__DIGEST_SIZE];
+    char *note;                 /* or NULL */
+    int64_t created_at_ms;
+};
+void bough__move_row_clear(struct bough__move_row *row);
+int bough__catalog_move_insert(struct bough__catalog *catalog, const struct bough__move_row *row);
+typedef int bough__move_callback(void *context, const struct bough__move_row *row);
+/* Of a branch, newest first, `limit` at most (0: all). */
+int bough__catalog_moves(struct bough__catalog *catalog, int64_t branch_id, size_t limit,
+                         bough__move_callback *callback, void *context);
+/* Of all branches, made at or after from_ms. */
+int bough__catalog_moves_since(struct bough__catalog *catalog, int64_t from_ms, bough__move_callback *callback,
+                               void *context);
+/* Forgets those made before that. */
+int bough__catalog_moves_forget(struct bough__catalog *catalog, int64_t before_ms);
 
 int bough__catalog_tag_by_name(struct bough__tag_row *out, struct bough__catalog *catalog, const char *name);
 typedef int bough__tag_callback(void *context, const struct bough__tag_row *row);

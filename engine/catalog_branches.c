@@ -113,6 +113,13 @@ int bough__catalog_children(struct bough__catalog *catalog, int64_t parent_id, b
         parent_id, callback, context);
 }
 
+int bough__catalog_hidden(struct bough__catalog *catalog, bough__branch_callback *callback, void *context)
+{
+    return scan_branches(
+        catalog, "SELECT " BOUGH__BRANCH_COLUMNS " FROM catalog.branches WHERE name >= '.' AND name < '/'", 0,
+        callback, context);
+}
+
 static int write_branch(struct bough__catalog *catalog, enum bough__statement which,
                         const struct bough__branch_row *row)
 {

@@ -26,12 +26,13 @@ static int report_rows(struct bough__catalog *catalog, const char *sql, const ch
     return rc == BOUGH_CORRUPT ? finding(context, BOUGH__CATALOG_FILE, bough_error_message()) : rc;
 }
 
-enum table { BRANCHES, COMMITS, TAGS, SETTINGS };
+enum table { BRANCHES, COMMITS, MOVES, TAGS, SETTINGS };
 
 static int read_any(const struct bough__catalog *catalog, sqlite3_stmt *statement, enum table table)
 {
     struct bough__branch_row branch = {0};
     struct bough__commit_row commit = {0};
+    struct bough__move_row move = {0};
     struct bough__tag_row tag = {0};
     char *value = NULL;
     int rc = BOUGH_OK;
@@ -39,12 +40,15 @@ static int read_any(const struct bough__catalog *catalog, sqlite3_stmt *statemen
         rc = bough__read_branch(&branch, catalog, statement);
     else if (table == COMMITS)
         rc = bough__read_commit(&commit, catalog, statement);
+    else if (table == MOVES)
+        rc = bough__read_move(&move, catalog, statement);
     else if (table == TAGS)
         rc = bough__read_tag(&tag, catalog, statement);
     else
         rc = bough__read_setting(&value, catalog, statement, (const char *)sqlite3_column_text(statement, 2));
     bough__branch_row_clear(&branch);
     bough__commit_row_clear(&commit);
+    bough__move_row_clear(&move);
     bough__tag_row_clear(&tag);
     free(value);
     return rc;
@@ -70,6 +74,7 @@ int bough__catalog_check(struct bough__catalog *catalog, finding_callback *findi
     static const char *const tables[] = {
         [BRANCHES] = "SELECT " BOUGH__BRANCH_COLUMNS " FROM catalog.branches NOT INDEXED",
         [COMMITS] = "SELECT " BOUGH__COMMIT_COLUMNS " FROM catalog.commits NOT INDEXED",
+        [MOVES] = "SELECT " BOUGH__MOVE_COLUMNS " FROM catalog.moves NOT INDEXED",
         [TAGS] = "SELECT " BOUGH__TAG_COLUMNS " FROM catalog.tags NOT INDEXED",
         [SETTINGS] = "SELECT value, sum, key FROM catalog.settings",
     };
@@ -82,6 +87,9 @@ int bough__catalog_check(struct bough__catalog *catalog, finding_callback *findi
         " WHERE parent_id <> 0 AND parent_id NOT IN (SELECT id FROM catalog.branches)",
         "SELECT 'tag ' || name || ' names no commit' FROM catalog.tags"
         " WHERE commit_id NOT IN (SELECT id FROM catalog.commits)",
+        "SELECT 'a move of branch ' || branch_id || ' names no commit' FROM catalog.moves"
+        " WHERE after_id NOT IN (SELECT id FROM catalog.commits)"
+        " OR before_id NOT IN (SELECT id FROM catalog.commits)",
         "SELECT name || ' is both a branch and a tag' FROM catalog.tags"
         " WHERE name IN (SELECT name FROM catalog.branches)",
         "SELECT 'layer ' || layer || ' belongs to more than one branch' FROM catalog.branches"

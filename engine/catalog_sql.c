@@ -31,6 +31,8 @@ static const char *const statement_sql[BOUGH__SQL_STATEMENT_COUNT] = {
                                  " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
     [BOUGH__SQL_COMMIT_OF_LAYER] = "SELECT 1 FROM catalog.commits WHERE layer = ?1 AND layer <> 0 LIMIT 1",
     [BOUGH__SQL_COMMIT_PRUNE] = "UPDATE catalog.commits SET pruned = 1, sum = ?2 WHERE id = ?1",
+    [BOUGH__SQL_MOVE_INSERT] = "INSERT INTO catalog.moves(" BOUGH__MOVE_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7)",
+    [BOUGH__SQL_MOVES_FORGET] = "DELETE FROM catalog.moves WHERE created_at_ms < ?1",
     [BOUGH__SQL_TAG_BY_NAME] = "SELECT " BOUGH__TAG_COLUMNS " FROM catalog.tags WHERE name = ?1",
     [BOUGH__SQL_TAG_INSERT] = "INSERT INTO catalog.tags(" BOUGH__TAG_COLUMNS ") VALUES(?1,?2,?3,?4)",
     [BOUGH__SQL_TAG_DELETE] = "DELETE FROM catalog.tags WHERE name = ?1",

@@ -13,6 +13,7 @@
 #define BOUGH__COMMIT_COLUMNS                                                                                          \
     "id, root, tree, page_size, parents, author, message, created_at_ms, changed_pages, layer, txn, automatic, "       \
     "pruned, sum"
+#define BOUGH__MOVE_COLUMNS "branch_id, verb, before_id, after_id, note, created_at_ms, sum"
 #define BOUGH__TAG_COLUMNS "name, commit_id, created_at_ms, sum"
 
 enum bough__statement {
@@ -30,6 +31,8 @@ enum bough__statement {
     BOUGH__SQL_COMMIT_INSERT,
     BOUGH__SQL_COMMIT_OF_LAYER,
     BOUGH__SQL_COMMIT_PRUNE,
+    BOUGH__SQL_MOVE_INSERT,
+    BOUGH__SQL_MOVES_FORGET,
     BOUGH__SQL_TAG_BY_NAME,
     BOUGH__SQL_TAG_INSERT,
     BOUGH__SQL_TAG_DELETE,
@@ -100,6 +103,7 @@ bool bough__column_bool(bool *out, sqlite3_stmt *statement, int index);
 /* Rows at which a statement stands, checked. */
 int bough__read_branch(struct bough__branch_row *out, const struct bough__catalog *catalog, sqlite3_stmt *statement);
 int bough__read_commit(struct bough__commit_row *out, const struct bough__catalog *catalog, sqlite3_stmt *statement);
+int bough__read_move(struct bough__move_row *out, const struct bough__catalog *catalog, sqlite3_stmt *statement);
 int bough__read_tag(struct bough__tag_row *out, const struct bough__catalog *catalog, sqlite3_stmt *statement);
 int bough__read_setting(char **out, const struct bough__catalog *catalog, sqlite3_stmt *statement, const char *key);
 /* Compares the sum of a row just read with the stored one. ok: the columns could be read at all. */

@@ -200,7 +200,7 @@ void bough_sealed_release(bough_sealed *sealed)
 }
 
 /* The seal's one catalog transaction, and what it did. Everything that may fail comes before its end. */
-static int record_sealed(bough_sealed *out, struct bough__seal *seal, int64_t branch_id, const char *message)
+static int record_sealed(bough_sealed *out, struct bough__seal *seal, int64_t branch_id, const bough_options *options)
 {
     struct bough__catalog *catalog = seal->store->catalog;
     struct bough__branch_row now = {0};
@@ -212,7 +212,7 @@ static int record_sealed(bough_sealed *out, struct bough__seal *seal, int64_t br
     rc = bough__catalog_branch_by_id(&now, catalog, branch_id);
     memcpy(before, now.head, sizeof before);
     if (rc == BOUGH_OK)
-        rc = bough__seal_record(&out->changed, seal, &now, message, false);
+        rc = bough__seal_record(&out->changed, seal, &now, options->message, options->automatic);
     if (rc == BOUGH_OK)
         rc = bough__catalog_commit_by_id(&head, catalog, now.head);
     if (rc == BOUGH_OK) {
@@ -229,7 +229,7 @@ static int record_sealed(bough_sealed *out, struct bough__seal *seal, int64_t br
     return rc;
 }
 
-static int commit_once(bough_sealed *out, bough_store *store, const char *branch, const char *message)
+static int commit_once(bough_sealed *out, bough_store *store, const char *branch, const bough_options *options)
 {
     struct bough__branch_row row = {0};
     struct bough__seal seal = {0};
@@ -240,7 +240,7 @@ static int commit_once(bough_sealed *out, bough_store *store, const char *branch
     if (rc == BOUGH_OK)
         rc = bough__seal_begin(&seal, store, &row);
     if (rc == BOUGH_OK)
-        rc = record_sealed(out, &seal, row.id, message);
+        rc = record_sealed(out, &seal, row.id, options);
     bough__seal_end(&seal);
     bough__branch_row_clear(&row);
     if (rc != BOUGH_OK)
@@ -254,7 +254,7 @@ int bough_commit_create(bough_sealed *out, bough_store *store, const char *branc
     int rc = BOUGH_STALE;
     bough__options_read(&read, options);
     for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++)
-        rc = commit_once(out, store, branch, read.message);
+        rc = commit_once(out, store, branch, &read);
     return rc;
 }
 

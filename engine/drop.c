@@ -25,6 +25,8 @@
 #define TRIES_MAX 10
 /* A descendant was made after the gathering. */
 #define STARTED_OVER 1
+/* A callback has what it looked for. */
+#define FOUND        2
 
 struct victim {
     struct bough__branch_row row;
@@ -35,6 +37,7 @@ struct victims {
     struct victim *items;
     size_t count, capacity;
     bool recursive, force;
+    bool hidden; /* only what is hidden still */
     int64_t expired_ms; /* not 0: only what had expired then */
     uint32_t timeout_ms;
 };
@@ -97,7 +100,7 @@ struct family {
 static int add_child(void *context, const struct bough__branch_row *child)
 {
     const struct family *family = context;
-    if (has_among(family->victims, family->named, child->id))
+    if (bough__name_is_hidden(child->name) || has_among(family->victims, family->named, child->id))
         return BOUGH_OK;
     struct bough__branch_row copy = *child;
     copy.name = bough__strdup(child->name);
@@ -128,7 +131,7 @@ static bool is_victim(const struct victims *victims, int64_t id)
 static int refuse_stranger(void *context, const struct bough__branch_row *child)
 {
     const struct victims *victims = context;
-    if (is_victim(victims, child->id))
+    if (bough__name_is_hidden(child->name) || is_victim(victims, child->id))
         return BOUGH_OK;
     return victims->recursive ? STARTED_OVER : bough__fail(BOUGH_REFUSED, "it is the parent of branch %s", child->name);
 }
@@ -136,6 +139,8 @@ static int refuse_stranger(void *context, const struct bough__branch_row *child)
 static int check_victim(const struct victims *victims, struct bough__catalog *catalog,
                         const struct bough__branch_row *row)
 {
+    if (victims->hidden)
+        return bough__name_is_hidden(row->name) ? BOUGH_OK : bough__fail(BOUGH_REFUSED, "branch %s is kept", row->name);
     if (row->is_protected)
         return bough__fail(BOUGH_REFUSED, "branch %s is protected", row->name);
     if (victims->expired_ms != 0 && (row->expires_at_ms == 0 || row->expires_at_ms > victims->expired_ms))
@@ -159,7 +164,7 @@ static int gather(bough_branches *out, struct victims *victims, bough_store *sto
         rc = bough__catalog_children(store->catalog, victims->items[i].row.id, add_child, &family);
     bough__catalog_read_end(store->catalog);
     for (size_t i = 0; rc == BOUGH_OK && i < victims->count; i++)
-        rc = bough__branches_add(out, store, &victims->items[i].row, false);
+        rc = bough__branches_add(out, store, &victims->items[i].row, victims->hidden);
     sort(victims);
     for (size_t i = 0; rc == BOUGH_OK && i < victims->count; i++)
         rc = check_victim(victims, store->catalog, &victims->items[i].row);
@@ -221,6 +226,29 @@ static int seize_all(struct victims *victims, bough_store *store)
 
 /* ---- the transaction ---- */
 
+static int find_hidden(void *context, const struct bough__branch_row *child)
+{
+    struct bough__branch_row *out = context;
+    if (!bough__name_is_hidden(child->name))
+        return BOUGH_OK;
+    *out = *child;
+    out->name = bough__strdup(child->name);
+    return out->name ? FOUND : BOUGH_NOMEM;
+}
+
+/* Hidden children go on without a parent. */
+static int release_hidden(struct bough__catalog *catalog, int64_t parent_id)
+{
+    struct bough__branch_row child = {0};
+    int rc = BOUGH_OK;
+    while (rc == BOUGH_OK && (rc = bough__catalog_children(catalog, parent_id, find_hidden, &child)) == FOUND) {
+        child.parent_id = 0;
+        rc = bough__catalog_branch_update(catalog, &child);
+        bough__branch_row_clear(&child);
+    }
+    return rc;
+}
+
 static int forget(struct victims *victims, struct bough__catalog *catalog, struct victim *victim)
 {
     struct bough__branch_row now = {0};
@@ -230,6 +258,8 @@ static int forget(struct victims *victims, struct bough__catalog *catalog, struc
     if (rc == BOUGH_OK)
         rc = check_victim(victims, catalog, &now);
     bough__branch_row_clear(&now);
+    if (rc == BOUGH_OK)
+        rc = release_hidden(catalog, victim->row.id);
     return rc == BOUGH_OK ? bough__catalog_branch_delete(catalog, victim->row.id) : rc;
 }
 
@@ -330,6 +360,15 @@ int bough__branch_drop_expired(bough_branches *out, bough_store *store, const ch
 {
     struct victims victims = {.expired_ms = now_ms, .timeout_ms = GRACE_MS};
     return drop_all(out, &victims, store, &name, 1);
+}
+
+int bough__branch_drop_hidden(struct bough_store *store, const char *const *names, size_t count)
+{
+    struct victims victims = {.hidden = true};
+    bough_branches dropped;
+    int rc = drop_all(&dropped, &victims, store, names, count);
+    bough_branches_release(&dropped);
+    return rc;
 }
 
 int bough_branch_delete(bough_branches *out, bough_store *store, const char *const *names, size_t count,

@@ -7,6 +7,7 @@
 #include "store.h"
 
 #include "error.h"
+#include "hidden.h"
 #include "os.h"
 
 #include <stdlib.h>
@@ -21,18 +22,19 @@ struct fork {
     struct bough__target target;
     struct bough__seal seal; /* of the branch to fork, where it is one */
     char *message;           /* of the commit that it may need */
+    uint32_t first, last;    /* numbers of what was made, where it is hidden */
 };
 
 /* Looked at again in the transaction; here so that a fork that is refused commits nothing. */
-static int check_names(bough_store *store, const char *const *names, size_t count)
+static int check_names(const struct fork *fork)
 {
     int rc = BOUGH_OK;
-    for (size_t i = 0; rc == BOUGH_OK && i < count; i++) {
-        rc = bough__name_check(names[i]);
-        if (rc == BOUGH_OK)
-            rc = bough__name_is_free(store->catalog, names[i]);
+    for (size_t i = 0; rc == BOUGH_OK && i < fork->count; i++) {
+        rc = bough__name_check(fork->names[i]);
+        if (rc == BOUGH_OK && !fork->options.hidden)
+            rc = bough__name_is_free(fork->store->catalog, fork->names[i]);
     }
-    return count ? rc : bough__fail(BOUGH_USAGE, "no name for the new branch");
+    return fork->count ? rc : bough__fail(BOUGH_USAGE, "no name for the new branch");
 }
 
 static int resolve(struct bough__target *out, bough_store *store, const char *from)
@@ -54,7 +56,7 @@ static int look_up(struct fork *fork)
     int rc = bough__catalog_read_begin(fork->store->catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = check_names(fork->store, fork->names, fork->count);
+    rc = check_names(fork);
     if (rc == BOUGH_OK)
         rc = resolve(&fork->target, fork->store, fork->from);
     bough__catalog_read_end(fork->store->catalog);
@@ -71,20 +73,40 @@ static int seal(struct fork *fork)
     return fork->message ? bough__seal_begin(&fork->seal, fork->store, row) : bough__fail_memory();
 }
 
-static int insert(bough_branches *out, const struct fork *fork, const uint8_t commit[BOUGH__DIGEST_SIZE],
-                  const char *name)
+/* Nothing is the child of a hidden branch, which goes when its owner goes. */
+static int64_t parent_of(const struct bough__target *target)
+{
+    if (!target->has_branch)
+        return 0; /* a tag or an id was forked */
+    return bough__name_is_hidden(target->branch.name) ? target->branch.parent_id : target->branch.id;
+}
+
+/* A hidden branch has its owner before it has its row. */
+static int name_branch(struct bough__branch_row *row, struct fork *fork, const char *name)
+{
+    row->name = fork->options.hidden ? bough__name_hidden(row->layer, name) : bough__strdup(name);
+    if (!row->name)
+        return BOUGH_NOMEM;
+    if (!fork->options.hidden)
+        return BOUGH_OK;
+    fork->first = fork->first ? fork->first : row->layer;
+    fork->last = row->layer;
+    return bough__hidden_own(fork->store, row->layer);
+}
+
+static int insert(bough_branches *out, struct fork *fork, const uint8_t commit[BOUGH__DIGEST_SIZE], const char *name)
 {
     bough_store *store = fork->store;
     struct bough__branch_row row = {.has_base = true, .created_at_ms = bough__os_now_ms()};
-    row.parent_id = fork->target.has_branch ? fork->target.branch.id : 0; /* 0: a tag or an id was forked */
+    row.parent_id = parent_of(&fork->target);
     row.expires_at_ms = fork->options.ttl_ms > 0 ? row.created_at_ms + fork->options.ttl_ms : 0;
     memcpy(row.base, commit, sizeof row.base);
     memcpy(row.head, commit, sizeof row.head);
-    int rc = bough__name_is_free(store->catalog, name);
+    int rc = fork->options.hidden ? BOUGH_OK : bough__name_is_free(store->catalog, name);
     if (rc == BOUGH_OK)
         rc = bough__catalog_new_layer(&row.layer, store->catalog);
-    if (rc == BOUGH_OK && !(row.name = bough__strdup(name)))
-        rc = BOUGH_NOMEM;
+    if (rc == BOUGH_OK)
+        rc = name_branch(&row, fork, name);
     if (rc == BOUGH_OK)
         rc = bough__catalog_branch_insert(store->catalog, &row);
     if (rc == BOUGH_OK)
@@ -108,6 +130,9 @@ static int record(bough_branches *out, struct fork *fork)
         rc = bough__catalog_commit(catalog);
     else
         bough__catalog_rollback(catalog);
+    for (uint32_t number = fork->first; rc != BOUGH_OK && number != 0 && number <= fork->last; number++)
+        bough__hidden_disown(fork->store, number);
+    fork->first = fork->last = 0;
     return rc;
 }
 

@@ -26,6 +26,7 @@
 #include "gc.h"
 
 #include "error.h"
+#include "hidden.h"
 #include "layer_file.h"
 #include "os.h"
 
@@ -87,6 +88,12 @@ static int keep_tag(void *context, const struct bough__tag_row *row)
     return keep(context, row->commit);
 }
 
+/* Of a move in the undo window: what the branch had may itself be older than that. */
+static int keep_move(void *context, const struct bough__move_row *row)
+{
+    return row->has_before ? keep(context, row->before) : BOUGH_OK;
+}
+
 static int keep_branch(void *context, const struct bough__branch_row *row)
 {
     struct bough__gc *gc = context;
@@ -109,13 +116,15 @@ static int compare_ids(const void *a, const void *b)
     return memcmp(a, b, BOUGH__DIGEST_SIZE);
 }
 
-/* The commits that branches which stay and tags name. */
+/* The commits that branches which stay, tags and moves name. */
 static int find_kept(struct bough__gc *gc)
 {
     gc->kept_count = 0;
     int rc = bough__catalog_branches(gc->store->catalog, keep_branch, gc);
     if (rc == BOUGH_OK)
         rc = bough__catalog_tags(gc->store->catalog, keep_tag, gc);
+    if (rc == BOUGH_OK)
+        rc = bough__catalog_moves_since(gc->store->catalog, gc->prune_before_ms, keep_move, gc);
     if (rc == BOUGH_OK && gc->kept_count != 0)
         qsort(gc->kept, gc->kept_count, sizeof *gc->kept, compare_ids);
     return rc;
@@ -197,7 +206,7 @@ static void plan_drops(struct bough__gc *gc)
     bool is_changed = true;
     for (size_t i = 0; i < gc->branch_count; i++) {
         struct bough__gc_branch *parent = parent_of(gc, &gc->branches[i]);
-        if (parent != NULL)
+        if (parent != NULL && !bough__name_is_hidden(gc->branches[i].name))
             parent->children++;
     }
     while (is_changed) {
@@ -208,7 +217,7 @@ static void plan_drops(struct bough__gc *gc)
             if (!is_over(gc, branch))
                 continue;
             branch->is_dropped = is_changed = true;
-            if (parent != NULL)
+            if (parent != NULL && !bough__name_is_hidden(branch->name))
                 parent->children--;
         }
     }
@@ -261,6 +270,20 @@ static int drop_branches(struct bough__gc *gc)
 }
 
 /* ---- pruning ---- */
+
+/* Beyond the undo window nobody can be promised what a branch had. */
+static int forget_moves(struct bough__gc *gc)
+{
+    struct bough__catalog *catalog = gc->store->catalog;
+    int rc = bough__catalog_begin(catalog);
+    if (rc != BOUGH_OK)
+        return rc;
+    rc = bough__catalog_moves_forget(catalog, gc->prune_before_ms);
+    if (rc == BOUGH_OK)
+        return bough__catalog_commit(catalog);
+    bough__catalog_rollback(catalog);
+    return rc;
+}
 
 static int prune(struct bough__gc *gc)
 {
@@ -424,6 +447,8 @@ static int collect(struct bough__gc *gc)
     if (rc == BOUGH_OK)
         rc = drop_branches(gc);
     if (rc == BOUGH_OK && !gc->dry_run)
+        rc = forget_moves(gc);
+    if (rc == BOUGH_OK && !gc->dry_run)
         rc = prune(gc);
     if (rc == BOUGH_OK)
         rc = bough__sweep_cut(gc);
@@ -474,6 +499,8 @@ int bough_gc(bough_collection *out, bough_store *store, int undo_days, bool dry_
     int rc = bough__marks_create(&gc.marks, store->space);
     if (rc == BOUGH_OK)
         rc = lock(&gc);
+    if (rc == BOUGH_OK && !dry_run)
+        bough__hidden_sweep(store);
     if (rc == BOUGH_OK)
         rc = bough__store_allocated(&before, store);
     if (rc == BOUGH_OK)

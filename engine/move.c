@@ -13,6 +13,9 @@
  *
  * An open connection finishes what it reads, then finds its branch by the row's id, opens the new layer and goes on
  * there. Its caches are made void (vfs/file.c).
+ *
+ * A bough_lock is step 1 alone, kept by the caller. A move borrows it, and gives it back unless the branch has moved:
+ * then there is nothing left to lock, since nobody writes to the old layer any more.
  */
 #include "move.h"
 
@@ -27,7 +30,15 @@ static int check_protection(const struct bough__branch_row *row)
     return row->is_protected ? bough__fail(BOUGH_REFUSED, "branch %s is protected", row->name) : BOUGH_OK;
 }
 
-static int begin_once(struct bough__move *move, const char *name, uint32_t timeout_ms)
+static int check_expected(const struct bough__move *move, const struct bough__branch_row *now)
+{
+    if (!move->has_expected ||
+        (memcmp(now->head, move->expected, sizeof now->head) == 0 && !bough__move_is_dirty(move, now)))
+        return BOUGH_OK;
+    return bough__fail(BOUGH_REFUSED, "branch %s has moved meanwhile", now->name);
+}
+
+static int take(struct bough__move *move, const char *name, uint32_t timeout_ms)
 {
     struct bough__branch_row now = {0};
     int rc = bough__catalog_branch_by_name(&move->row, move->store->catalog, name);
@@ -44,22 +55,103 @@ static int begin_once(struct bough__move *move, const char *name, uint32_t timeo
     if (rc == BOUGH_OK && now.layer != move->row.layer)
         rc = bough__fail(BOUGH_STALE, "branch %s was replaced meanwhile; try again", name);
     move->is_confirmed = rc == BOUGH_OK;
+    if (rc == BOUGH_OK)
+        rc = check_expected(move, &now);
     bough__branch_row_clear(&now);
     return rc;
 }
 
-int bough__move_begin(struct bough__move *out, struct bough_store *store, const char *name, uint32_t timeout_ms)
+static int take_fresh(struct bough__move *move, const char *name, uint32_t timeout_ms)
 {
+    struct bough__move begun = *move;
     int rc = BOUGH_STALE;
-    *out = (struct bough__move){.store = store};
     for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++) {
-        rc = begin_once(out, name, timeout_ms);
-        if (rc != BOUGH_OK) {
-            bough__move_end(out);
-            out->store = store;
-        }
+        *move = begun;
+        rc = take(move, name, timeout_ms);
+        if (rc != BOUGH_OK)
+            bough__move_end(move);
     }
     return rc;
+}
+
+/* ---- locks that a caller keeps ---- */
+
+struct bough_lock {
+    struct bough__move held; /* is_taken: it has not been used up, and no move has borrowed it */
+};
+
+static int borrow(struct bough__move *move, struct bough_lock *lock, const char *name)
+{
+    struct bough__branch_row row = {0};
+    if (lock->held.store != move->store || !lock->held.is_taken)
+        return bough__fail(BOUGH_USAGE, "the lock is of another handle, or was used up");
+    int rc = bough__catalog_branch_by_name(&row, move->store->catalog, name);
+    if (rc == BOUGH_OK && row.id != lock->held.row.id)
+        rc = bough__fail(BOUGH_USAGE, "the lock is not of branch %s", name);
+    if (rc == BOUGH_OK)
+        rc = check_protection(&row);
+    if (rc != BOUGH_OK) {
+        bough__branch_row_clear(&row);
+        return rc;
+    }
+    bough__branch_row_clear(&lock->held.row);
+    move->row = row; /* committed or renamed since, perhaps */
+    move->layer = lock->held.layer;
+    move->is_taken = move->is_confirmed = true;
+    move->lock = lock;
+    lock->held = (struct bough__move){.store = move->store};
+    rc = check_expected(move, &move->row);
+    if (rc != BOUGH_OK)
+        bough__move_end(move);
+    return rc;
+}
+
+static void give_back(struct bough__move *move)
+{
+    struct bough_lock *lock = move->lock;
+    bough__layer_trust(move->layer); /* the branch may have been about to move */
+    lock->held.row = move->row;
+    lock->held.layer = move->layer;
+    lock->held.is_taken = lock->held.is_confirmed = true;
+    *move = (struct bough__move){0};
+}
+
+int bough_branch_lock(bough_lock **out, bough_store *store, const char *name, const bough_options *options)
+{
+    bough_options read;
+    bough__options_for(&read, store, options);
+    read.expect = NULL;
+    read.lock = NULL;
+    *out = NULL;
+    bough_lock *lock = bough__alloc(sizeof *lock);
+    int rc = lock ? bough__move_begin(&lock->held, store, name, NULL, &read) : BOUGH_NOMEM;
+    if (rc == BOUGH_OK)
+        *out = lock;
+    else
+        free(lock);
+    return rc;
+}
+
+void bough_lock_release(bough_lock *lock)
+{
+    if (!lock)
+        return;
+    if (!lock->held.is_taken || !bough__space_is_inherited(lock->held.store->space))
+        bough__move_end(&lock->held); /* else it is the parent's */
+    free(lock);
+}
+
+/* ---- a move ---- */
+
+int bough__move_begin(struct bough__move *out, struct bough_store *store, const char *name, const char *verb,
+                      const bough_options *options)
+{
+    *out = (struct bough__move){.store = store, .verb = verb, .note = options->note};
+    out->has_expected = options->expect != NULL;
+    if (options->expect && (strlen(options->expect) != BOUGH_ID_SIZE - 1 ||
+                            !bough__unhex(out->expected, options->expect, sizeof out->expected)))
+        return bough__fail(BOUGH_USAGE, "\"%.80s\" is no commit id", options->expect);
+    return options->lock ? borrow(out, options->lock, name) : take_fresh(out, name, options->timeout_ms);
 }
 
 bool bough__move_is_dirty(const struct bough__move *move, const struct bough__branch_row *now)
@@ -70,13 +162,30 @@ bool bough__move_is_dirty(const struct bough__move *move, const struct bough__br
 int bough__move_read(struct bough__branch_row *out, struct bough__move *move)
 {
     int rc = bough__catalog_branch_by_id(out, move->store->catalog, move->row.id);
-    return rc == BOUGH_OK ? check_protection(out) : rc;
+    if (rc == BOUGH_OK)
+        rc = check_protection(out);
+    return rc == BOUGH_OK ? check_expected(move, out) : rc;
 }
 
-int bough__move_write(struct bough__move *move, struct bough__branch_row *now)
+static int record(const struct bough__move *move, const struct bough__branch_row *now, const uint8_t *before)
+{
+    struct bough__move_row row = {.branch_id = now->id,
+                                  .verb = (char *)move->verb,
+                                  .note = (char *)move->note,
+                                  .has_before = before != NULL,
+                                  .created_at_ms = bough__os_now_ms()};
+    if (before)
+        memcpy(row.before, before, sizeof row.before);
+    memcpy(row.after, now->head, sizeof row.after);
+    return bough__catalog_move_insert(move->store->catalog, &row);
+}
+
+int bough__move_write(struct bough__move *move, struct bough__branch_row *now, const uint8_t *before)
 {
     int rc = bough__catalog_new_layer(&now->layer, move->store->catalog);
     now->head_txn = 0;
+    if (rc == BOUGH_OK)
+        rc = record(move, now, before);
     if (rc == BOUGH_OK)
         rc = bough__catalog_branch_update(move->store->catalog, now);
     if (rc == BOUGH_OK)
@@ -100,6 +209,10 @@ void bough__move_end(struct bough__move *move)
 {
     struct bough__error_state error;
     bool has_commits = true;
+    if (move->lock && !move->is_moved) {
+        give_back(move);
+        return;
+    }
     bough__error_save(&error);
     if (move->is_moved && !move->is_needed &&
         bough__catalog_layer_has_commits(&has_commits, move->store->catalog, move->row.layer) != BOUGH_OK)

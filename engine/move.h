@@ -11,17 +11,26 @@ struct bough__move {
     bool is_taken, is_moved;
     bool is_needed;    /* the user's: frames of the layer are in use although no commit may name it */
     bool is_confirmed; /* the row was seen under the lock: the layer is the branch's */
+    bool has_expected;
+    uint8_t expected[BOUGH__DIGEST_SIZE]; /* options->expect */
+    const char *verb, *note;      /* for the record of moves; the caller's */
+    struct bough_lock *lock;      /* options->lock: where the writer's lock comes from, and goes back to; or NULL */
 };
 
-/* Takes the writer's lock of the branch, so that its state stands still until the end. BOUGH_BUSY: another writer, or
- * an exclusive connection, does not let go in time. BOUGH_REFUSED: protected. On failure nothing is held. */
-int bough__move_begin(struct bough__move *out, struct bough_store *store, const char *name, uint32_t timeout_ms);
+/* Takes the writer's lock of the branch, so that its state stands still until the end; or uses options->lock, which is
+ * used up if the branch moves. verb: "reset", "promote", "import". BOUGH_BUSY: another writer, or an exclusive
+ * connection, does not let go in time. BOUGH_REFUSED: protected, or the branch is not at options->expect. On failure
+ * nothing is held. */
+int bough__move_begin(struct bough__move *out, struct bough_store *store, const char *name, const char *verb,
+                      const bough_options *options);
 /* True when there are transactions that the head of `now` does not hold. */
 bool bough__move_is_dirty(const struct bough__move *move, const struct bough__branch_row *now);
-/* Inside a write transaction of the catalog: the branch's row as it is now. Looks at protection again. */
+/* Inside a write transaction of the catalog: the branch's row as it is now. Looks at protection, and whether the branch
+ * is where it is expected, again. */
 int bough__move_read(struct bough__branch_row *out, struct bough__move *move);
-/* Inside that transaction, last: gives the branch the head that `now` names and a fresh layer. */
-int bough__move_write(struct bough__move *move, struct bough__branch_row *now);
+/* Inside that transaction, last: gives the branch the head that `now` names and a fresh layer, and records the move.
+ * before: the commit that holds what it had; NULL: discarded. */
+int bough__move_write(struct bough__move *move, struct bough__branch_row *now, const uint8_t *before);
 /* Ends the catalog's transaction: commits it where rc is BOUGH_OK, else rolls it back. */
 int bough__move_finish(struct bough__move *move, int rc);
 /* Lets go of everything. Where the branch moved, those who have it open follow in their next transaction. */

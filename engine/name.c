@@ -5,6 +5,8 @@
 #include "os.h"
 #include "uri.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +57,32 @@ int bough__name_check(const char *name)
 {
     const char *fault = fault_of_name(name, strlen(name));
     return fault ? bough__fail(BOUGH_USAGE, "the name \"%.256s\" %s", name, fault) : BOUGH_OK;
+}
+
+bool bough__name_is_hidden(const char *name)
+{
+    return name[0] == '.';
+}
+
+char *bough__name_hidden(uint32_t number, const char *name)
+{
+    char digits[16];
+    int len = snprintf(digits, sizeof digits, ".%" PRIu32, number);
+    bool fits = (size_t)len + 1 + strlen(name) <= BOUGH_NAME_MAX;
+    return bough__format("%s%s%s", digits, fits ? "/" : "", fits ? name : "");
+}
+
+/* "." digits [ "/" NAME ] */
+static bool is_hidden(const char *name)
+{
+    size_t digits = name[0] == '.' ? strspn(name + 1, "0123456789") : 0;
+    const char *rest = name + 1 + digits;
+    return digits > 0 && (*rest == 0 || (*rest == '/' && !fault_of_name(rest + 1, strlen(rest + 1))));
+}
+
+int bough__name_check_any(const char *name)
+{
+    return is_hidden(name) ? BOUGH_OK : bough__name_check(name);
 }
 
 char *bough__percent_encode(const char *text)

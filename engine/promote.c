@@ -103,13 +103,15 @@ static int find_head(uint8_t out[BOUGH__DIGEST_SIZE], struct promotion *promotio
 static int write_taker(bough_sealed *out, struct promotion *promotion, struct bough__branch_row *taker,
                        const uint8_t head[BOUGH__DIGEST_SIZE])
 {
+    uint8_t before[BOUGH__DIGEST_SIZE];
     if (memcmp(taker->head, head, sizeof taker->head) == 0)
         return BOUGH_OK;
+    memcpy(before, taker->head, sizeof before);
     bough__hex(out->left, taker->head, sizeof taker->head);
     out->changed = true;
     memcpy(taker->head, head, sizeof taker->head);
     taker->node_bytes = 0;
-    return bough__move_write(&promotion->move, taker);
+    return bough__move_write(&promotion->move, taker, before);
 }
 
 /* The giver keeps its layer: its state is the head's already. */
@@ -157,7 +159,8 @@ static int promote_once(bough_sealed *out, struct promotion *promotion, const ch
     memset(out, 0, sizeof *out);
     int rc = look_up(promotion, name, onto);
     if (rc == BOUGH_OK)
-        rc = bough__move_begin(&promotion->move, promotion->store, promotion->taker, promotion->options.timeout_ms);
+        rc = bough__move_begin(&promotion->move, promotion->store, promotion->taker, "promote",
+                               &promotion->options);
     if (rc == BOUGH_OK)
         rc = bough__seal_begin(&promotion->taken, promotion->store, &promotion->move.row);
     if (rc == BOUGH_OK)
@@ -185,9 +188,7 @@ int bough_branch_promote(bough_sealed *out, bough_store *store, const char *name
 {
     struct promotion promotion = {.store = store};
     int rc = BOUGH_STALE;
-    bough__options_read(&promotion.options, options);
-    if (!options)
-        promotion.options.timeout_ms = store->timeout_ms;
+    bough__options_for(&promotion.options, store, options);
     for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++)
         rc = promote_once(out, &promotion, name, onto);
     return rc;

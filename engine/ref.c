@@ -3,7 +3,8 @@
  *     REF  = ( BRANCH | TAG | hex digits ) [ "~" decimal digits ]
  *
  * Names and ids cannot be confused: six to 64 hex digits are no legal name, and `~` is in none. A branch's bare name
- * means its newest transaction; with `~N`, even `~0`, it is the commit that is meant.
+ * means its newest transaction; with `~N`, even `~0`, it is the commit that is meant. A hidden branch (hidden.c) is
+ * found like any other.
  */
 #include "store.h"
 
@@ -121,7 +122,7 @@ static int find_base(struct bough__target *out, struct bough__catalog *catalog, 
     size_t len = strlen(base);
     if (is_hex(base) && len >= PREFIX_MIN && len <= 2 * BOUGH__DIGEST_SIZE)
         return find_by_prefix(&out->commit, catalog, base);
-    int rc = bough__name_check(base);
+    int rc = bough__name_check_any(base);
     return rc == BOUGH_OK ? find_by_name(out, catalog, base) : rc;
 }
 

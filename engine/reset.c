@@ -13,8 +13,7 @@
 struct reset {
     struct bough_store *store;
     const char *ref; /* NULL: the base */
-    bool discards;
-    const char *message;
+    bough_options options;
     struct bough__move move;
     struct bough__seal left;       /* of the branch itself */
     struct bough__target target;
@@ -44,7 +43,7 @@ static int seal(struct reset *reset)
     int rc = BOUGH_OK;
     if (is_itself(reset))
         return BOUGH_OK;
-    if (!reset->discards)
+    if (!reset->options.discard)
         rc = bough__seal_begin(&reset->left, reset->store, &reset->move.row);
     if (rc == BOUGH_OK && reset->target.has_branch)
         rc = bough__seal_begin(&reset->seal, reset->store, &reset->target.branch);
@@ -63,8 +62,8 @@ static int describe(bough_sealed *out, struct bough__catalog *catalog, const uin
 
 static char *message_for(const struct reset *reset)
 {
-    if (reset->message)
-        return bough__strdup(reset->message);
+    if (reset->options.message)
+        return bough__strdup(reset->options.message);
     return bough__format("left by reset of %s to %s", reset->move.row.name, reset->ref ? reset->ref : "its base");
 }
 
@@ -72,15 +71,17 @@ static char *message_for(const struct reset *reset)
 static int move_to(bough_sealed *out, struct reset *reset, struct bough__branch_row *now,
                    const uint8_t commit[BOUGH__DIGEST_SIZE])
 {
+    uint8_t before[BOUGH__DIGEST_SIZE];
     bool is_dirty = bough__move_is_dirty(&reset->move, now);
     if (!is_dirty && memcmp(now->head, commit, sizeof now->head) == 0)
         return BOUGH_OK;
-    if (!reset->discards)
+    if (!reset->options.discard)
         bough__hex(out->left, now->head, sizeof now->head);
     out->changed = true;
+    memcpy(before, now->head, sizeof before);
     memcpy(now->head, commit, sizeof now->head);
     now->node_bytes = 0;
-    return bough__move_write(&reset->move, now);
+    return bough__move_write(&reset->move, now, reset->options.discard ? NULL : before);
 }
 
 static int write_rows(bough_sealed *out, struct reset *reset)
@@ -91,7 +92,7 @@ static int write_rows(bough_sealed *out, struct reset *reset)
     char *message = message_for(reset);
     int rc = message ? bough__move_read(&now, &reset->move) : bough__fail_memory();
     if (rc == BOUGH_OK && !is_itself(reset)) {
-        if (!reset->discards)
+        if (!reset->options.discard)
             rc = bough__seal_record(&sealed, &reset->left, &now, message, true);
         if (rc == BOUGH_OK)
             rc = bough__target_commit(commit, &reset->seal, &reset->target, reset->store, message);
@@ -105,10 +106,10 @@ static int write_rows(bough_sealed *out, struct reset *reset)
     return rc;
 }
 
-static int reset_once(bough_sealed *out, struct reset *reset, const char *name, uint32_t timeout_ms)
+static int reset_once(bough_sealed *out, struct reset *reset, const char *name)
 {
     memset(out, 0, sizeof *out);
-    int rc = bough__move_begin(&reset->move, reset->store, name, timeout_ms);
+    int rc = bough__move_begin(&reset->move, reset->store, name, "reset", &reset->options);
     if (rc == BOUGH_OK)
         rc = find_target(reset);
     if (rc == BOUGH_OK)
@@ -131,11 +132,10 @@ static int reset_once(bough_sealed *out, struct reset *reset, const char *name, 
 int bough_branch_reset(bough_sealed *out, bough_store *store, const char *name, const char *ref,
                        const bough_options *options)
 {
-    bough_options read;
+    struct reset reset = {.store = store, .ref = ref};
     int rc = BOUGH_STALE;
-    bough__options_read(&read, options);
-    struct reset reset = {.store = store, .ref = ref, .discards = read.discard, .message = read.message};
+    bough__options_for(&reset.options, store, options);
     for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++)
-        rc = reset_once(out, &reset, name, options ? read.timeout_ms : store->timeout_ms);
+        rc = reset_once(out, &reset, name);
     return rc;
 }

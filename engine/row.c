@@ -28,6 +28,13 @@ void bough__tag_row_clear(struct bough__tag_row *row)
     memset(row, 0, sizeof *row);
 }
 
+void bough__move_row_clear(struct bough__move_row *row)
+{
+    free(row->verb);
+    free(row->note);
+    memset(row, 0, sizeof *row);
+}
+
 /* ---- encoding ---- */
 
 /* Most rows fit into `small`; a long message moves to memory of its own. A failed allocation is noted and told at the
@@ -146,6 +153,19 @@ int bough__tag_row_sum(int64_t *out, const struct bough__tag_row *row)
     encoder_init(&encoder, 't');
     put_text(&encoder, row->name);
     put_bytes(&encoder, row->commit, sizeof row->commit);
+    put_integer(&encoder, (uint64_t)row->created_at_ms);
+    return encoder_finish(out, &encoder);
+}
+
+int bough__move_row_sum(int64_t *out, const struct bough__move_row *row)
+{
+    struct encoder encoder;
+    encoder_init(&encoder, 'm');
+    put_integer(&encoder, (uint64_t)row->branch_id);
+    put_text(&encoder, row->verb);
+    put_bytes(&encoder, row->has_before ? row->before : NULL, row->has_before ? sizeof row->before : 0);
+    put_bytes(&encoder, row->after, sizeof row->after);
+    put_text(&encoder, row->note);
     put_integer(&encoder, (uint64_t)row->created_at_ms);
     return encoder_finish(out, &encoder);
 }

@@ -2,6 +2,7 @@
 #include "store.h"
 
 #include "error.h"
+#include "hidden.h"
 #include "os.h"
 
 #include <stdlib.h>
@@ -18,7 +19,14 @@ void bough__options_read(bough_options *out, const bough_options *options)
     out->struct_size = sizeof *out;
 }
 
-int bough_store_open(bough_store **out, const char *path, const bough_options *options)
+void bough__options_for(bough_options *out, const struct bough_store *store, const bough_options *options)
+{
+    bough__options_read(out, options);
+    if (!options)
+        out->timeout_ms = store->timeout_ms;
+}
+
+int bough__store_open(struct bough_store **out, const char *path, const bough_options *options)
 {
     bough_options read;
     bough__options_read(&read, options);
@@ -27,6 +35,7 @@ int bough_store_open(bough_store **out, const char *path, const bough_options *o
     if (!store)
         return BOUGH_NOMEM;
     store->timeout_ms = read.timeout_ms;
+    store->owner_fd = -1;
     int rc = bough__space_open(&store->space, path);
     if (rc == BOUGH_OK)
         rc = bough__catalog_open(&store->catalog, store->space->directory, store->timeout_ms);
@@ -39,6 +48,14 @@ int bough_store_open(bough_store **out, const char *path, const bough_options *o
     return rc;
 }
 
+int bough_store_open(bough_store **out, const char *path, const bough_options *options)
+{
+    int rc = bough__store_open(out, path, options);
+    if (rc == BOUGH_OK)
+        bough__hidden_sweep(*out);
+    return rc;
+}
+
 void bough_store_close(bough_store *store)
 {
     if (!store)
@@ -47,6 +64,7 @@ void bough_store_close(bough_store *store)
     bough__error_save(&error);
     bough__catalog_close(store->catalog);
     bough__space_close(store->space);
+    bough__os_close(&store->owner_fd);
     bough__error_restore(&error);
     free(store->origin);
     free(store);

@@ -11,13 +11,24 @@ struct bough_store {
     struct bough__catalog *catalog;
     char *origin;
     uint32_t timeout_ms;
+    int owner_fd; /* of run/owners, once the handle has hidden branches; see hidden.c */
 };
+/* Opens a store without looking for hidden branches that nobody owns any more: for connections. */
+int bough__store_open(struct bough_store **out, const char *path, const bough_options *options);
 
 /* The caller's options, or the defaults; fields that a caller of an older version does not know have their defaults. */
 void bough__options_read(bough_options *out, const bough_options *options);
+/* The same, but the handle's timeout where there are no options. */
+void bough__options_for(bough_options *out, const struct bough_store *store, const bough_options *options);
 
 /* 1 to 200 bytes of the grammar in cli.md: letters, digits, . _ - /; see name.c. BOUGH_USAGE says what is wrong. */
 int bough__name_check(const char *name);
+/* The same for what may be looked up: also the name of a hidden branch. */
+int bough__name_check_any(const char *name);
+/* A branch with this name is hidden. */
+bool bough__name_is_hidden(const char *name);
+/* ".NUMBER/NAME", or without NAME where that would be too long. */
+char *bough__name_hidden(uint32_t number, const char *name);
 
 /* A REF taken apart and looked up. has_branch: REF is exactly a branch's name (its newest transaction is meant). */
 struct bough__target {
@@ -99,6 +110,8 @@ int bough__branches_add(bough_branches *out, struct bough_store *store, const st
                         bool is_new);
 /* Drops the branch if it had expired at now_ms, as bough_branch_delete does without force; for gc. */
 int bough__branch_drop_expired(bough_branches *out, struct bough_store *store, const char *name, int64_t now_ms);
+/* Drops hidden branches whose owners are gone, as many as can be: what is open or kept meanwhile stays. */
+int bough__branch_drop_hidden(struct bough_store *store, const char *const *names, size_t count);
 /* Bytes that the store's files take on the disk, but for what is in run/. */
 int bough__store_allocated(uint64_t *out, const struct bough_store *store);
 /* BOUGH_NOT_FOUND for a commit whose pages gc gave back. */

@@ -34,8 +34,9 @@ struct import {
 static int take_branch(struct import *import, const char *name)
 {
     struct bough__commit_row head = {0};
-    uint32_t timeout_ms = import->options ? import->options->timeout_ms : import->store->timeout_ms;
-    int rc = bough__move_begin(&import->move, import->store, name, timeout_ms);
+    bough_options options;
+    bough__options_for(&options, import->store, import->options);
+    int rc = bough__move_begin(&import->move, import->store, name, "import", &options);
     if (rc == BOUGH_OK)
         rc = bough__seal_begin(&import->seal, import->store, &import->move.row);
     if (rc == BOUGH_OK)
@@ -66,6 +67,7 @@ static int write_rows(struct bough__commit_row *out, struct import *import)
 {
     struct bough__catalog *catalog = import->store->catalog;
     struct bough__branch_row now = {0};
+    uint8_t before[BOUGH__DIGEST_SIZE];
     bool sealed = false;
     int rc = bough__move_read(&now, &import->move);
     if (rc == BOUGH_OK)
@@ -79,9 +81,10 @@ static int write_rows(struct bough__commit_row *out, struct import *import)
         now.node_bytes += import->fill.stored_bytes;
         /* A state that is equal to its head gets no commit that would name the layer. */
         import->move.is_needed = import->seal.is_folded;
+        memcpy(before, now.head, sizeof before);
         memcpy(now.head, out->id, sizeof now.head);
         if (rc == BOUGH_OK)
-            rc = bough__move_write(&import->move, &now);
+            rc = bough__move_write(&import->move, &now, before);
     }
     bough__branch_row_clear(&now);
     return rc;

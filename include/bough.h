@@ -69,6 +69,7 @@ BOUGH_EXPORT const char *bough_version(void);
 #define BOUGH_NAME_MAX 200
 
 typedef struct bough_store bough_store;
+typedef struct bough_lock bough_lock;
 
 /* Called now and then in long work. total may grow while the work goes on. A result other than 0 stops the work with
  * BOUGH_INTERRUPTED and nothing changed. */
@@ -86,8 +87,14 @@ typedef struct bough_options {
     bool recursive;             /* delete: with all descendants */
     uint32_t page_size;         /* init_empty: 0 = whatever the first write brings */
     bool discard;               /* reset: do not commit the state left behind */
+    const char *expect;         /* reset, promote, import: an id; refused unless the branch is exactly that commit */
+    bough_lock *lock;           /* reset, promote, import: of the branch that moves, instead of taking it; or NULL */
+    const char *note;           /* reset, promote, import: goes into the record of moves, or NULL */
+    bool hidden;                /* create: nobody lists them, and they do not outlive the handle; see there */
+    bool automatic;             /* commit: made by the machine, not by a person */
 } bough_options;
-#define BOUGH_OPTIONS_INIT {sizeof(bough_options), 5000, NULL, NULL, NULL, 0, false, false, 0, false}
+#define BOUGH_OPTIONS_INIT                                                                                             \
+    {sizeof(bough_options), 5000, NULL, NULL, NULL, 0, false, false, 0, false, NULL, NULL, NULL, false, false}
 
 /* ---- stores ---------------------------------------------------------------------------------------------------- */
 
@@ -146,13 +153,18 @@ BOUGH_EXPORT int bough_branch_list(bough_branches *out, bough_store *store);
 BOUGH_EXPORT int bough_branch_get(bough_branches *out, bough_store *store, const char *name);
 /* Forks `from` (a REF) once for each of the names: all or none. A branch with transactions that are not committed is
  * committed first (a commit of the machine). Uses options->ttl_ms and message. BOUGH_REFUSED: a name exists.
- * Durable on return; byte-identical to the newest transaction of `from`. */
+ * Durable on return; byte-identical to the newest transaction of `from`.
+ *
+ * options->hidden: out has their names, ".NUMBER/NAME", which may be used wherever a branch's name may. No list shows
+ * them, and nothing is refused because of them. They live as long as the handle: whoever opens the store after it was
+ * closed, or its process died, drops them, unless they were renamed: that makes ordinary branches of them. */
 BOUGH_EXPORT int bough_branch_create(bough_branches *out, bough_store *store, const char *const *names, size_t count,
                                      const char *from, const bough_options *options);
 /* Drops branches and their overlays: all or none; out lists them as they were. BOUGH_REFUSED: protected, has children
  * (without options->recursive), open in another process (without options->force). */
 BOUGH_EXPORT int bough_branch_delete(bough_branches *out, bough_store *store, const char *const *names, size_t count,
                                      const bough_options *options);
+/* new_name is an ordinary one, so a hidden branch becomes an ordinary one. */
 BOUGH_EXPORT int bough_branch_rename(bough_branches *out, bough_store *store, const char *old_name,
                                      const char *new_name);
 /* A protected branch refuses writes, reset and delete. */
@@ -213,16 +225,41 @@ BOUGH_EXPORT int bough_commit_create(bough_sealed *out, bough_store *store, cons
 /* Commits from REF backwards along first parents, newest first; limit 0 = all. */
 BOUGH_EXPORT int bough_commit_log(bough_commits *out, bough_store *store, const char *ref, size_t limit);
 
+/* Takes the writer's lock of a branch, so that nobody writes to it until the release; others wait in their busy
+ * handlers. Reading, forking and committing go on. reset, promote and import take options->lock for this branch; when
+ * they have moved it the lock is used up, and holds nothing any more. It ends with the process; release it before the
+ * store is closed. BOUGH_BUSY: a writer does not end in time. BOUGH_REFUSED: protected. */
+BOUGH_EXPORT int bough_branch_lock(bough_lock **out, bough_store *store, const char *name,
+                                   const bough_options *options);
+BOUGH_EXPORT void bough_lock_release(bough_lock *lock); /* NULL is fine */
+
 /* Puts the branch back to REF's state; ref NULL: to its base commit. What it holds now is committed first (a commit of
  * the machine, out->left) unless options->discard. Connections that have it open see the new state in their next
- * transaction. BOUGH_REFUSED: protected. BOUGH_BUSY: a writer does not end in time. BOUGH_USAGE: no base. */
+ * transaction. BOUGH_REFUSED: protected, or not at options->expect. BOUGH_BUSY: a writer does not end in time.
+ * BOUGH_USAGE: no base. */
 BOUGH_EXPORT int bough_branch_reset(bough_sealed *out, bough_store *store, const char *name, const char *ref,
                                     const bough_options *options);
 /* The branch `onto` (NULL: the parent of `name`) takes the state of `name`; out->left is the commit that holds what it
- * had. BOUGH_REFUSED: it has moved since the fork (without options->force), or is protected. Afterwards the head of
- * `onto` is head and base of `name`. */
+ * had. BOUGH_REFUSED: it has moved since the fork (without options->force), is not at options->expect, or is protected.
+ * Afterwards the head of `onto` is head and base of `name`. */
 BOUGH_EXPORT int bough_branch_promote(bough_sealed *out, bough_store *store, const char *name, const char *onto,
                                       const bough_options *options);
+
+/* One time that a branch took another state by reset, promote (onto it) or import. */
+typedef struct bough_move {
+    char *verb;                 /* "reset", "promote", "import" */
+    char before[BOUGH_ID_SIZE]; /* the commit that holds what it had; "" where that was discarded */
+    char after[BOUGH_ID_SIZE];
+    char *note;                 /* options->note; NULL: none */
+    int64_t created_at_ms;
+} bough_move;
+typedef struct bough_moves {
+    bough_move *items;
+    size_t count;
+} bough_moves;
+BOUGH_EXPORT void bough_moves_release(bough_moves *moves);
+/* The moves of a branch, newest first; limit 0 = all. gc forgets those that are older than its undo window. */
+BOUGH_EXPORT int bough_branch_moves(bough_moves *out, bough_store *store, const char *branch, size_t limit);
 
 typedef struct bough_tag {
     char *name;

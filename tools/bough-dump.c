@@ -501,6 +501,18 @@ static int print_commit(void *context, const struct bough__commit_row *row)
     return BOUGH_OK;
 }
 
+static int print_move(void *context, const struct bough__move_row *row)
+{
+    char before[2 * BOUGH__DIGEST_SIZE + 1] = "what was discarded", after[2 * BOUGH__DIGEST_SIZE + 1];
+    (void)context;
+    if (row->has_before)
+        bough__hex(before, row->before, BOUGH__DIGEST_SIZE);
+    printf("  move of branch %" PRId64 ": %s from %.*s to %.12s%s%s\n", row->branch_id, row->verb,
+           row->has_before ? 12 : 18, before, hex_of(after, row->after, BOUGH__DIGEST_SIZE), row->note ? ": " : "",
+           row->note ? row->note : "");
+    return BOUGH_OK;
+}
+
 static int print_tag(void *context, const struct bough__tag_row *row)
 {
     char commit[2 * BOUGH__DIGEST_SIZE + 1];
@@ -538,6 +550,8 @@ static int dump_catalog(struct dump *dump)
     rc = note(dump, bough__catalog_branches(catalog, print_branch, NULL));
     if (rc == BOUGH_OK)
         rc = note(dump, bough__catalog_commits(catalog, print_commit, NULL));
+    if (rc == BOUGH_OK)
+        rc = note(dump, bough__catalog_moves_since(catalog, INT64_MIN, print_move, NULL));
     if (rc == BOUGH_OK)
         rc = note(dump, bough__catalog_tags(catalog, print_tag, NULL));
     for (size_t i = 0; rc == BOUGH_OK && i < sizeof keys / sizeof keys[0]; i++)

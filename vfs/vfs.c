@@ -130,7 +130,7 @@ int bough__branch_path_store(bough_store **out, const char *path, const struct b
         return bough__fail(BOUGH_NOT_FOUND, "the path of the store is too long: %s", path);
     memcpy(store, path, parts->store_bytes);
     store[parts->store_bytes] = 0;
-    return bough_store_open(out, parts->store_bytes == 0 ? (path[0] == '/' ? "/" : ".") : store, NULL);
+    return bough__store_open(out, parts->store_bytes == 0 ? (path[0] == '/' ? "/" : ".") : store, NULL);
 }
 
 static bool ends_with(const char *text, const char *suffix)

@@ -38,6 +38,30 @@ class Moves(support.Case):
         with open(path, "rb") as file:
             return file.read()
 
+    # ---- the record ----
+
+    def test_log_of_moves(self):
+        self.assertEqual(self.json("log", "main", "--moves"), [])
+        self.assertEqual(self.bough("log", "--moves").text, "")
+        self.bough("branch", "b")
+        self.write("b")
+        promoted = self.json("promote", "b")
+        self.write("main", text="newer")
+        reset = self.json("reset", "main", "--to", "main~1")
+        self.write("main", text="newest")
+        self.bough("reset", "main", "--to", promoted["id"], "--discard")
+        moves = self.json("log", "main", "--moves")
+        self.assertEqual([(m["verb"], m["before"], m["after"], m["note"]) for m in moves],
+                         [("reset", None, promoted["id"], None),
+                          ("reset", reset["left"], reset["id"], None),
+                          ("promote", promoted["left"], promoted["id"], None)])
+        self.assertEqual(list(moves[0]), ["verb", "before", "after", "note", "created_at"])
+        self.assertEqual(self.json("log", "main", "--moves", "-n", "1"), moves[:1])
+        self.assertEqual(self.bough("log", "--moves", "-q").text.split(), [reset["left"], promoted["left"]])
+        self.assertEqual(len(self.bough("log", "--moves").text.splitlines()), 4)
+        self.bough("log", "nothing", "--moves", status=3)
+        self.bough("log", "main~1", "--moves", status=3)
+
     # ---- reset ----
 
     def test_reset_to_the_base(self):

@@ -10,6 +10,7 @@
 
 #include "bough.h"
 #include "os.h"
+#include "store.h"
 
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -333,9 +334,18 @@ static void verify(struct world *world)
     bough_verification_release(&result);
 }
 
+static int fail_hidden(void *context, const struct bough__branch_row *row)
+{
+    (void)context;
+    REQUIRE(false, "%s is still there", row->name);
+    return BOUGH_OK;
+}
+
 static void check_everything(struct world *world)
 {
     struct model *model = world->model;
+    /* Their owners died with the last life. */
+    CHECK_OK(bough__catalog_hidden(world->store->catalog, fail_hidden, NULL));
     if (model->renamed_from >= 0) {
         /* Under one of the names, and only one. */
         bool is_old = branch_exists(world, (unsigned)model->renamed_from);
@@ -416,6 +426,59 @@ static void fork_branch(struct world *world, unsigned from)
     bough_branches_release(&made);
     model->slots[to].must_exist = true;
     model->slots[from].durable = model->slots[from].visible;
+}
+
+/* A fork that is hidden is kept under a name, or promoted as one step while nobody else can write, or left behind: then
+ * nobody meets it again. */
+static void try_branch(struct world *world, unsigned from)
+{
+    struct model *model = world->model;
+    struct slot *slot = &model->slots[from];
+    int to = free_slot(world);
+    const char *name = "try";
+    char sql[400];
+    bough_branches made = {0}, kept = {0};
+    bough_sealed sealed = {0};
+    bough_lock *lock = NULL;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    if (newest(slot)->count == MAX_TOKENS || slot->version_count == MAX_VERSIONS)
+        return;
+    uint64_t fate = harness_below(&world->life->random, 3);
+    uint32_t token = model->next_token++;
+    struct state state = *newest(slot);
+    state.tokens[state.count++] = token;
+    lives_trace(world->life, "try on %s with token %u", slot_name(from), token);
+    close_connections(world);
+    if (fate == 0)
+        CHECK_OK(bough_branch_lock(&lock, world->store, slot_name(from), NULL));
+    options.hidden = true;
+    CHECK_OK(bough_branch_create(&made, world->store, &name, 1, slot_name(from), &options));
+    slot->durable = slot->visible;
+    sqlite3 *db = open_ref(world, made.items[0].name);
+    snprintf(sql, sizeof sql, "BEGIN; INSERT INTO log VALUES(%u);", token);
+    run_sql(db, sql);
+    token_sql(sql, sizeof sql, token);
+    run_sql(db, sql);
+    run_sql(db, "COMMIT");
+    REQUIRE(sqlite3_close(db) == SQLITE_OK, "close");
+    if (fate == 0) {
+        *attempt(slot) = state;
+        options.expect = made.items[0].base;
+        options.lock = lock;
+        CHECK_OK(bough_branch_promote(&sealed, world->store, made.items[0].name, slot_name(from), &options));
+        lives_trace(world->life, "promoted");
+        attempt_is_done(slot, true);
+    } else if (fate == 1 && to >= 0) {
+        becomes(&model->slots[to], &state);
+        model->slots[to].may_exist = true;
+        CHECK_OK(bough_branch_rename(&kept, world->store, made.items[0].name, slot_name((unsigned)to)));
+        lives_trace(world->life, "kept as %s", slot_name((unsigned)to));
+        model->slots[to].must_exist = true;
+    }
+    bough_lock_release(lock);
+    bough_sealed_release(&sealed);
+    bough_branches_release(&kept);
+    bough_branches_release(&made);
 }
 
 static void seal_branch(struct world *world, unsigned index)
@@ -548,7 +611,7 @@ static void work(struct world *world)
     if (branch < 0)
         return;
     unsigned index = (unsigned)branch;
-    switch (harness_below(&world->life->random, 22)) {
+    switch (harness_below(&world->life->random, 24)) {
     case 0:
     case 1:
     case 2:
@@ -582,6 +645,10 @@ static void work(struct world *world)
     case 12:
     case 13:
         collect_garbage(world);
+        break;
+    case 14:
+    case 15:
+        try_branch(world, index);
         break;
     default:
         transaction(world, index);

@@ -215,7 +215,7 @@ class Format(unittest.TestCase):
         text = read("docs/format.md")
         schema = re.search(r"schema_sql\[\] =(.*?);\n\n", read("engine/catalog.c"), re.S)[1].replace('"', "")
         tables = re.findall(r"CREATE TABLE catalog\.(\w+)\((.*?)\)[^,]*?;", schema, re.S)
-        self.assertEqual(len(tables), 4)
+        self.assertEqual(len(tables), 5)
         for table, columns in tables:
             names = re.findall(r"(?:^|,)\s*(\w+) ", " ".join(columns.split()))
             row = re.search(rf"^\| `{table}` \| (.*) \|$", text, re.M)[1]

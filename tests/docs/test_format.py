@@ -254,6 +254,7 @@ class Format(unittest.TestCase):
         cls.bough("branch", "large")
         cls.bough("branch", "cut")
         cls.bough("branch", "clean")
+        cls.bough("branch", "moved")
         for i in range(60):
             cls.bough("sql", "small", f"UPDATE t SET b = randomblob(900) WHERE a % 40 = {i % 40}; INSERT INTO t(b) VALUES({i})")
         cls.bough("commit", "small", "-m", "Grüße")
@@ -265,6 +266,8 @@ class Format(unittest.TestCase):
         cls.bough("sql", "cut", "DELETE FROM t WHERE a > 50; VACUUM")
         cls.bough("sql", "cut", "INSERT INTO t(b) VALUES(randomblob(9000))")
         cls.bough("sql", "cut", "DELETE FROM t WHERE a > 5; VACUUM; INSERT INTO t(b) SELECT zeroblob(500) FROM t")
+        cls.bough("sql", "moved", "UPDATE t SET b = 3")
+        cls.bough("reset", "moved")
         cls.store = Store(os.path.join(cls.directory, "shop.bough"))
         cls.catalog = sqlite3.connect(os.path.join(cls.directory, "shop.bough", "catalog.db"))
 
@@ -319,20 +322,22 @@ class Format(unittest.TestCase):
         self.assertLessEqual(listed, {row[0].hex() for row in rows})
 
     def test_sums_of_rows(self):
-        for table in ("branches", "commits", "tags", "settings"):
+        for table in ("branches", "commits", "moves", "tags", "settings"):
             cursor = self.catalog.execute(f"SELECT * FROM {table}")
             self.assertEqual(cursor.description[-1][0], "sum")
-            for *columns, row_sum in cursor:
+            rows = cursor.fetchall()
+            self.assertTrue(rows, table)
+            for *columns, row_sum in rows:
                 content = table[0].encode() + b"".join(map(encode, columns))
                 self.assertEqual(xxh3(content), row_sum % (1 << 64), table)
 
     def test_catalog(self):
         self.assertEqual(self.catalog.execute("PRAGMA application_id").fetchone()[0], 0x626f7567)
-        self.assertEqual(self.catalog.execute("PRAGMA user_version").fetchone()[0], 1)
+        self.assertEqual(self.catalog.execute("PRAGMA user_version").fetchone()[0], 2)
         self.assertEqual(self.catalog.execute("PRAGMA page_size").fetchone()[0], 1024)
         self.assertEqual(self.catalog.execute("PRAGMA journal_mode").fetchone()[0], "wal")
-        for branch, layer in self.catalog.execute("SELECT id, layer FROM branches"):
-            self.assertEqual(branch, layer)
+        for branch, layer, name in self.catalog.execute("SELECT id, layer, name FROM branches"):
+            self.assertEqual(layer, branch + (name == "moved"))
 
     def test_catalog_lock(self):
         lock = self.store.file("catalog.lock")

@@ -104,6 +104,9 @@ static void make_template(void)
     MUST(bough_branch_create(&branches, store, names, 2, "main", NULL));
     bough_branches_release(&branches);
     MUST(run_on_branch("dev", "UPDATE t SET b = 'dev' WHERE a < 5"));
+    MUST(run_on_branch("spare", "UPDATE t SET b = 'spare'"));
+    MUST(bough_branch_reset(&sealed, store, "spare", NULL, NULL));
+    bough_sealed_release(&sealed);
     MUST(bough_commit_create(&sealed, store, "dev", NULL));
     bough_sealed_release(&sealed);
     MUST(bough_branch_create(&branches, store, leaf, 1, "dev", NULL));
@@ -167,6 +170,15 @@ static uint64_t content_of(bough_store *store, const char *ref)
     return hash;
 }
 
+static size_t move_count(bough_store *store, const char *name)
+{
+    bough_moves moves = {0};
+    MUST(bough_branch_moves(&moves, store, name, 0));
+    size_t count = moves.count;
+    bough_moves_release(&moves);
+    return count;
+}
+
 static void describe_store(FILE *out, const char *path)
 {
     bough_store *store = NULL;
@@ -184,9 +196,10 @@ static void describe_store(FILE *out, const char *path)
         const bough_branch *branch = &branches.items[i];
         bough_commits commits = {0};
         MUST(bough_commit_log(&commits, store, branch->name, 0));
-        fprintf(out, "%s of %s%s%s%s, %zu commits, %016llx\n", branch->name, branch->parent ? branch->parent : "none",
+        fprintf(out, "%s of %s%s%s%s, %zu commits, %zu moves, %016llx\n", branch->name,
+                branch->parent ? branch->parent : "none",
                 branch->current ? ", current" : "", branch->dirty ? ", dirty" : "",
-                branch->is_protected ? ", protected" : "", commits.count,
+                branch->is_protected ? ", protected" : "", commits.count, move_count(store, branch->name),
                 (unsigned long long)content_of(store, branch->name));
         bough_commits_release(&commits);
     }
@@ -433,6 +446,55 @@ static int op_promote(void *context)
     return rc;
 }
 
+/* What is not promoted in the end leaves nothing behind. */
+static int op_locked(void *context)
+{
+    bough_lock *lock = NULL;
+    bough_branches branches = {0};
+    bough_sealed sealed = {0};
+    const char *name = "step";
+    bough_options options = BOUGH_OPTIONS_INIT;
+    (void)context;
+    options.hidden = true;
+    int rc = bough_branch_lock(&lock, world.store, "dev", NULL);
+    if (rc == BOUGH_OK)
+        rc = bough_branch_create(&branches, world.store, &name, 1, "main", &options);
+    options.force = true;
+    options.lock = lock;
+    options.note = "step";
+    if (rc == BOUGH_OK)
+        rc = bough_branch_promote(&sealed, world.store, branches.items[0].name, "dev", &options);
+    bough_sealed_release(&sealed);
+    bough_branches_release(&branches);
+    bough_lock_release(lock);
+    return rc;
+}
+
+static int op_hidden(void *context)
+{
+    bough_branches branches = {0}, deleted = {0};
+    const char *const names[] = {"x", "y"};
+    bough_options options = BOUGH_OPTIONS_INIT;
+    (void)context;
+    options.hidden = true;
+    int rc = bough_branch_create(&branches, world.store, names, 2, "main", &options);
+    if (rc == BOUGH_OK)
+        rc = bough_branch_delete(&deleted, world.store, &(const char *){branches.items[1].name}, 1, NULL);
+    bough_branches_release(&deleted);
+    bough_branches_release(&branches);
+    return rc;
+}
+
+static int op_moves(void *context)
+{
+    bough_moves moves = {0};
+    (void)context;
+    int rc = bough_branch_moves(&moves, world.store, "spare", 0);
+    REQUIRE(rc != BOUGH_OK || moves.count == 1, "%zu moves", moves.count);
+    bough_moves_release(&moves);
+    return rc;
+}
+
 static int export_to(const char *path)
 {
     bough_transfer transfer = {0};
@@ -593,6 +655,9 @@ int main(void)
         {"reset of a dirty branch", op_reset, false},
         {"reset that discards", op_reset_discarding, false},
         {"promote", op_promote, false},
+        {"hidden forks", op_hidden, false},
+        {"promote of a hidden fork under a lock", op_locked, false},
+        {"moves", op_moves, false},
         {"export", op_export, false},
         {"export over a database", op_export_over, false},
         {"export into an open database", op_export_into, false},

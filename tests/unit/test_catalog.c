@@ -61,21 +61,28 @@ static int64_t id_of(struct bough__catalog *catalog, const char *name)
     return id;
 }
 
-/* main, two children of it, a commit, a tag, a setting */
+/* main, two children of it, a commit, a move to it, a tag, a setting */
 static struct bough__catalog *make_filled(void)
 {
     struct bough__catalog *catalog = make();
     struct bough__commit_row commit = commit_row("first");
     struct bough__tag_row tag = {strdup("v1"), {0}, 12};
+    struct bough__move_row move = {
+        .verb = strdup("reset"), .note = strdup("why"), .has_before = true, .created_at_ms = 13};
     memcpy(tag.commit, commit.id, sizeof tag.commit);
+    memcpy(move.before, commit.id, sizeof move.before);
+    memcpy(move.after, commit.id, sizeof move.after);
     ASSERT_OK(bough__catalog_begin(catalog));
     insert_branch(catalog, "main", 0);
     insert_branch(catalog, "b", id_of(catalog, "main"));
     insert_branch(catalog, "a", id_of(catalog, "main"));
     ASSERT_OK(bough__catalog_commit_insert(catalog, &commit));
+    move.branch_id = id_of(catalog, "a");
+    ASSERT_OK(bough__catalog_move_insert(catalog, &move));
     ASSERT_OK(bough__catalog_tag_insert(catalog, &tag));
     ASSERT_OK(bough__catalog_setting_put(catalog, "origin", "/x/y"));
     ASSERT_OK(bough__catalog_commit(catalog));
+    bough__move_row_clear(&move);
     bough__commit_row_clear(&commit);
     bough__tag_row_clear(&tag);
     return catalog;
@@ -627,7 +634,7 @@ TEST(files_and_settings_of_the_database)
     }
     ck_assert_int_eq(raw_integer("PRAGMA page_size"), 1024);
     ck_assert_int_ne(raw_integer("PRAGMA application_id"), 0);
-    ck_assert_int_eq(raw_integer("PRAGMA user_version"), 1);
+    ck_assert_int_eq(raw_integer("PRAGMA user_version"), 2);
     ck_assert_int_eq(raw_integer("SELECT count(*) FROM branches"), 3);
     ck_assert_int_eq(raw_integer("SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 1);
 }
@@ -743,7 +750,7 @@ TEST(auto_extensions_do_not_touch_it)
     bough__catalog_close(catalog);
     sqlite3_reset_auto_extension();
     ck_assert_int_eq(raw_integer("SELECT count(*) FROM branches"), 4);
-    ck_assert_int_eq(raw_integer("SELECT count(*) FROM sqlite_schema WHERE type = 'table'"), 4);
+    ck_assert_int_eq(raw_integer("SELECT count(*) FROM sqlite_schema WHERE type = 'table'"), 5);
 }
 
 static int no_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags)
@@ -808,6 +815,13 @@ struct alteration {
     const char *row; /* what the message has to name */
 };
 
+static int count_move(void *context, const struct bough__move_row *row)
+{
+    ck_assert_str_eq(row->verb, "reset");
+    ++*(int *)context;
+    return BOUGH_OK;
+}
+
 static void expect_damage(const char *row)
 {
     struct bough__catalog *catalog = NULL;
@@ -820,6 +834,8 @@ static void expect_damage(const char *row)
         rc = bough__catalog_branches(catalog, join_names, names);
     else if (strstr(row, "commit"))
         rc = bough__catalog_commits(catalog, count_commit, &count);
+    else if (strstr(row, "move"))
+        rc = bough__catalog_moves_since(catalog, 0, count_move, &count);
     else if (strstr(row, "tag"))
         rc = bough__catalog_tag_by_name(&tag, catalog, "v1");
     else
@@ -870,6 +886,17 @@ TEST(every_altered_column_is_found)
         {"UPDATE commits SET automatic = 1", "commit"},
         {"UPDATE commits SET pruned = 1", "commit"},
         {"UPDATE commits SET sum = 1", "commit"},
+        {"UPDATE moves SET branch_id = 4", "move"},
+        {"UPDATE moves SET verb = 'import'", "move"},
+        {"UPDATE moves SET verb = verb || char(0)", "move"},
+        {"UPDATE moves SET before_id = NULL", "move"},
+        {"UPDATE moves SET before_id = zeroblob(32)", "move"},
+        {"UPDATE moves SET before_id = zeroblob(31)", "move"},
+        {"UPDATE moves SET after_id = zeroblob(32)", "move"},
+        {"UPDATE moves SET note = NULL", "move"},
+        {"UPDATE moves SET note = ''", "move"},
+        {"UPDATE moves SET created_at_ms = 14", "move"},
+        {"UPDATE moves SET sum = sum + 1", "move"},
         {"UPDATE tags SET commit_id = zeroblob(32)", "tag v1"},
         {"UPDATE tags SET created_at_ms = 13", "tag v1"},
         {"UPDATE settings SET value = '/x/z' WHERE key = 'origin'", "setting origin"},
@@ -877,6 +904,7 @@ TEST(every_altered_column_is_found)
     struct bough__catalog *catalog = make_filled();
     bough__catalog_close(catalog);
     raw("CREATE TABLE kept_branches AS SELECT * FROM branches; CREATE TABLE kept_commits AS SELECT * FROM commits;"
+        "CREATE TABLE kept_moves AS SELECT * FROM moves;"
         "CREATE TABLE kept_tags AS SELECT * FROM tags; CREATE TABLE kept_settings AS SELECT * FROM settings");
     int healthy = check();
     for (size_t i = 0; i < COUNT_OF(alterations); i++) {
@@ -884,6 +912,7 @@ TEST(every_altered_column_is_found)
         expect_damage(alterations[i].row);
         ck_assert_msg(check() > healthy, "%s", alterations[i].sql);
         raw("DELETE FROM branches; DELETE FROM commits; DELETE FROM tags; DELETE FROM settings;"
+            "DELETE FROM moves; INSERT INTO moves SELECT * FROM kept_moves;"
             "INSERT INTO branches SELECT * FROM kept_branches; INSERT INTO commits SELECT * FROM kept_commits;"
             "INSERT INTO tags SELECT * FROM kept_tags; INSERT INTO settings SELECT * FROM kept_settings");
         ck_assert_int_eq(check(), healthy);
@@ -896,10 +925,10 @@ TEST(check_finds_broken_relations)
     bough__catalog_close(catalog);
     /* The three heads are no commits, to begin with. */
     ck_assert_int_eq(check(), 3);
-    raw("DELETE FROM commits");
-    ck_assert_int_eq(check(), 4);
+    raw("DELETE FROM commits"); /* a tag and a move name it */
+    ck_assert_int_eq(check(), 5);
     raw("DELETE FROM branches WHERE name = 'main'");
-    ck_assert_int_eq(check(), 3 + 2);
+    ck_assert_int_eq(check(), 4 + 2);
 }
 
 TEST(damaged_file)
@@ -970,14 +999,17 @@ TEST(unreadable)
     ck_assert_int_eq(check(), healthy);
 }
 
-TEST(newer_and_foreign)
+TEST(newer_older_and_foreign)
 {
     struct bough__catalog *catalog = make_filled();
     bough__catalog_close(catalog);
-    raw("PRAGMA user_version = 2");
+    raw("PRAGMA user_version = 3");
     ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_open(&catalog, harness_directory(), 0));
     ck_assert_ptr_nonnull(strstr(bough_error_message(), "newer"));
-    raw("PRAGMA user_version = 1; PRAGMA application_id = 1");
+    raw("PRAGMA user_version = 1");
+    ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_open(&catalog, harness_directory(), 0));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "before the first release"));
+    raw("PRAGMA user_version = 2; PRAGMA application_id = 1");
     ASSERT_CODE(BOUGH_CORRUPT, bough__catalog_open(&catalog, harness_directory(), 0));
 }
 
@@ -1096,7 +1128,7 @@ int main(void)
                                                 CASE(check_finds_broken_relations),
                                                 CASE(damaged_file),
                                                 CASE(unreadable),
-                                                CASE(newer_and_foreign),
+                                                CASE(newer_older_and_foreign),
                                                 CASE(symlinks),
                                                 CASE(read_only_with_what_is_in_the_wal),
                                                 CASE(read_only_without_shm)};

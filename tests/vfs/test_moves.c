@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 static bough_store *store;
+static const bough_options no_wait = {.struct_size = sizeof no_wait};
 
 static void begin(void)
 {
@@ -363,6 +364,103 @@ TEST(exclusive_mode)
     bough_store_close(store);
 }
 
+/* ---- hidden branches and locks ---- */
+
+static const char *hide(void)
+{
+    static char name[BOUGH_NAME_MAX + 1];
+    bough_branches made;
+    const char *base = "work";
+    bough_options options = BOUGH_OPTIONS_INIT;
+    options.hidden = true;
+    ASSERT_OK(bough_branch_create(&made, store, &base, 1, "main", &options));
+    snprintf(name, sizeof name, "%s", made.items[0].name);
+    bough_branches_release(&made);
+    return name;
+}
+
+TEST(a_hidden_branch_is_a_database)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 30);
+    const char *name = hide();
+    sqlite3 *fork = database_open_uri(database_uri("s", name, ""));
+    database_run(fork, "BEGIN; UPDATE t SET b = 'x'; ROLLBACK; UPDATE t SET b = 'y' WHERE a = 1; VACUUM");
+    ck_assert_int_eq(database_number(fork, "SELECT count(*) FROM t WHERE b = 'y'"), 1);
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'y'"), 0);
+    database_run(db, "ATTACH '%s' AS fork", database_uri("s", name, ""));
+    database_run(db, "BEGIN; UPDATE t SET b = 'z' WHERE a = 2; UPDATE fork.t SET b = 'z' WHERE a = 3; COMMIT");
+    bough_branches was;
+    ASSERT_OK(bough_branch_rename(&was, store, name, "kept"));
+    bough_branches_release(&was);
+    ck_assert_int_eq(database_number(fork, "SELECT count(*) FROM t WHERE b = 'z'"), 1); /* open all the time */
+    database_run(fork, "UPDATE t SET b = 'w'");
+    database_check(fork);
+    database_close(fork);
+    fork = database_open_uri(database_uri("s", "kept", ""));
+    ck_assert_int_eq(database_number(fork, "SELECT count(*) FROM t WHERE b = 'w'"), 20);
+    database_close(fork);
+    database_close(db);
+    bough_store_close(store);
+}
+
+/* Opening a branch is no command: it drops nothing, and meets no error because of what it would drop. */
+TEST(connections_do_not_look_for_owners)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 30);
+    char name[BOUGH_NAME_MAX + 1];
+    snprintf(name, sizeof name, "%s", hide());
+    bough_store_close(store);
+    sqlite3 *fork = database_open_uri(database_uri("s", name, ""));
+    ck_assert_int_eq(database_number(fork, "SELECT count(*) FROM t"), 20);
+    ASSERT_OK(bough_store_open(&store, harness_path("s.bough"), NULL)); /* it is in use */
+    database_run(fork, "DELETE FROM t");
+    database_close(fork);
+    bough_store_close(store);
+    ASSERT_OK(bough_store_open(&store, harness_path("s.bough"), NULL));
+    int code = database_try_open(&fork, database_uri("s", name, ""), SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI);
+    CODE(SQLITE_CANTOPEN, code & 0xff);
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(a_kept_lock)
+{
+    begin();
+    sqlite3 *db = database_open();
+    bough_lock *lock = NULL;
+    bough_sealed sealed;
+    bough_ref ref;
+    database_fill(db, 20, 30);
+    database_run(db, "BEGIN IMMEDIATE");
+    ASSERT_CODE(BOUGH_BUSY, bough_branch_lock(&lock, store, "main", &no_wait));
+    database_run(db, "INSERT INTO t VALUES(100, 'before'); COMMIT");
+    ASSERT_OK(bough_branch_lock(&lock, store, "main", &no_wait));
+    CODE(SQLITE_BUSY, database_try(db, "INSERT INTO t VALUES(101, 'kept out')"));
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 21);
+    const char *name = hide();
+    sqlite3 *fork = database_open_uri(database_uri("s", name, ""));
+    database_run(fork, "UPDATE t SET b = 'new'; ALTER TABLE t ADD COLUMN c");
+    database_close(fork);
+    ASSERT_OK(bough_ref_resolve(&ref, store, "main"));
+    bough_options options = no_wait;
+    options.expect = ref.id;
+    options.lock = lock;
+    ASSERT_OK(bough_branch_promote(&sealed, store, name, NULL, &options));
+    bough_sealed_release(&sealed);
+    bough_ref_release(&ref);
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'new' AND c IS NULL"), 21);
+    database_run(db, "INSERT INTO t VALUES(101, 'in', 5)"); /* the lock was used up */
+    bough_lock_release(lock);
+    database_run(db, "INSERT INTO t VALUES(102, 'in', 5)");
+    same(db, "SELECT * FROM t");
+    database_close(db);
+    bough_store_close(store);
+}
+
 /* ---- whoever moves the branch is killed on the way ---- */
 
 enum moment { BEFORE_THE_ROW, AFTER_THE_ROW };
@@ -377,11 +475,11 @@ static void die_in_a_move(enum moment moment)
         struct bough__move move;
         struct bough__branch_row now = {0};
         int rc = bough_store_open(&own, path, NULL);
-        rc = rc ? rc : bough__move_begin(&move, own, "main", 0);
+        rc = rc ? rc : bough__move_begin(&move, own, "main", "reset", &no_wait);
         rc = rc ? rc : bough__catalog_begin(own->catalog);
         rc = rc ? rc : bough__move_read(&now, &move);
         memcpy(now.head, now.base, sizeof now.head);
-        rc = rc ? rc : bough__move_write(&move, &now);
+        rc = rc ? rc : bough__move_write(&move, &now, NULL);
         if (moment == AFTER_THE_ROW)
             rc = bough__move_finish(&move, rc);
         _exit(rc == BOUGH_OK ? 0 : 1);
@@ -460,11 +558,11 @@ static void start_mover(void)
         struct bough__move move;
         struct bough__branch_row now = {0};
         int rc = bough_store_open(&own, path, NULL);
-        rc = rc ? rc : bough__move_begin(&move, own, "main", 0);
+        rc = rc ? rc : bough__move_begin(&move, own, "main", "reset", &no_wait);
         rc = rc ? rc : bough__catalog_begin(own->catalog);
         rc = rc ? rc : bough__move_read(&now, &move);
         memcpy(now.head, now.base, sizeof now.head);
-        rc = rc ? rc : bough__move_write(&move, &now);
+        rc = rc ? rc : bough__move_write(&move, &now, NULL);
         if (write(ready[1], "r", 1) != 1 || read(mover.go[0], &word, 1) != 1)
             _exit(2);
         rc = bough__move_finish(&move, rc);
@@ -795,6 +893,9 @@ int main(void)
         CASE(a_writer_is_waited_for_and_not_lost),
         CASE(a_stale_transaction_cannot_be_written),
         CASE(exclusive_mode),
+        CASE(a_hidden_branch_is_a_database),
+        CASE(connections_do_not_look_for_owners),
+        CASE(a_kept_lock),
         CASE(killed_before_the_row),
         CASE(killed_before_the_row_beside_a_reader),
         CASE(killed_after_the_row),
