@@ -15,11 +15,11 @@ const struct cli_command *const cli_commands[] = {
     &cmd_init,   &cmd_import, &cmd_export,  &cmd_verify,    &cmd_du,     &cmd_gc,     &cmd_branch,  &cmd_switch,
     &cmd_rename, &cmd_delete, &cmd_protect, &cmd_unprotect, &cmd_reset,  &cmd_promote, &cmd_status,
     &cmd_tree,   &cmd_commit, &cmd_log,     &cmd_tag,       &cmd_diff,   &cmd_sql,     &cmd_url,
-    &cmd_run,    &cmd_help,   NULL,
+    &cmd_run,    &cmd_migrate, &cmd_help,   NULL,
 };
 
 /* Commands that people may have read of. One that is in the table above counts as a command, whatever stands here. */
-static const char later_commands[] = "compare migrate try";
+static const char later_commands[] = "compare try";
 
 /* Is name one of the words in aliases? */
 static bool is_alias(const char *aliases, const char *name)

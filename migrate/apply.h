@@ -9,18 +9,17 @@
 #ifndef BOUGH_MIGRATE_APPLY_H
 #define BOUGH_MIGRATE_APPLY_H
 
-#include "migration.h"
+#include "run_sql.h"
 
 struct bough__session {
     sqlite3 *db;
     const char *table; /* borrowed; NULL: the default name */
     bool had_foreign_keys;
-    bool is_guarded;   /* the authorizer refuses BEGIN, COMMIT and ROLLBACK now */
-    bool is_preparing; /* what the authorizer hears comes from the text, not from inside SQLite (VACUUM attaches) */
-    bool is_refused;   /* the authorizer refused something, said in `refusal` */
-    char refusal[160];
+    struct bough__guard guard;
 };
 
+/* BOUGH_REFUSED: a transaction or a statement is open. */
+int bough__session_check_idle(sqlite3 *db);
 int bough__session_begin(struct bough__session *out, sqlite3 *db, const char *table);
 void bough__session_end(struct bough__session *session); /* a session that never began is fine */
 
@@ -42,16 +41,5 @@ int bough__store_ephemeral(struct bough__session *session, const struct bough__m
 /* Runs an ephemeral migration, after the session's end: on a connection that has no transaction open. What it sets for
  * the connection stays. */
 int bough__run_ephemeral(sqlite3 *db, const struct bough__migration *migration);
-
-/* Violations of foreign keys, one row each. Only those count that were not there before the run. */
-struct bough__violations {
-    char **items; /* "TABLE row ROWID refers to PARENT", sorted */
-    size_t count, capacity;
-};
-int bough__violations_read(struct bough__violations *out, sqlite3 *db);
-/* BOUGH_SQL when db has violations that are not in `before`: they go to the log one by one, and the message has them as
- * far as they fit. options may be NULL. */
-int bough__violations_check(const struct bough__violations *before, sqlite3 *db, const bough_migrate_options *options);
-void bough__violations_release(struct bough__violations *violations);
 
 #endif

@@ -73,9 +73,22 @@ bool bough__migration_is_same(const struct bough__migration *a, const struct bou
     return a->defined_at_ms == b->defined_at_ms && !strcmp(a->name, b->name);
 }
 
+bool bough__migration_acts_ephemeral(const struct bough__migration *applied, const struct bough__migration *defined)
+{
+    return applied && !(applied->is_foreign && defined) ? applied->is_ephemeral : defined->is_ephemeral;
+}
+
 bool bough__migration_has_changed(const struct bough__migration *applied, const struct bough__migration *defined)
 {
-    return strcmp(applied->loose, defined->loose) != 0;
+    struct bough__migration like = *applied;
+
+    if (!applied->is_foreign)
+        return strcmp(applied->loose, defined->loose) != 0;
+    /* What is stored is what ran. It says nothing of the queries that made it. */
+    if (defined->is_deferred)
+        return false;
+    like.is_ephemeral = defined->is_ephemeral;
+    return bough__checksum_fill(&like) != BOUGH_OK || strcmp(like.loose, defined->loose) != 0;
 }
 
 /* ---- lists ---- */

@@ -37,7 +37,8 @@ struct bough__migration {
     char exact[BOUGH__CHECKSUM_SIZE], loose[BOUGH__CHECKSUM_SIZE];
     /* Of a stored one: */
     int64_t applied_at_ms;
-    int64_t ordinal; /* order of application, from 1; no two are equal */
+    int64_t ordinal;      /* order of application, from 1; no two are equal */
+    bool is_foreign;      /* another program stored it: its kind is not known, nor the checksums of its file */
 };
 
 struct bough__migrations {
@@ -55,6 +56,8 @@ int bough__migrations_take(struct bough__migrations *out, const bough_migration 
 struct bough__migration *bough__migrations_find(const struct bough__migrations *list, int64_t defined_at_ms);
 /* Is it the same migration, whatever its SQL is? */
 bool bough__migration_is_same(const struct bough__migration *a, const struct bough__migration *b);
+/* Is it one that runs at every sync? applied and defined are the same migration; one of them may be NULL. */
+bool bough__migration_acts_ephemeral(const struct bough__migration *applied, const struct bough__migration *defined);
 /* The same migration with other SQL, or of another kind. */
 bool bough__migration_has_changed(const struct bough__migration *applied, const struct bough__migration *defined);
 

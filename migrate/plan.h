@@ -27,27 +27,12 @@ int bough__plan_make(struct bough__plan *out, const struct bough__migrations *ap
 void bough__plan_release(struct bough__plan *plan);
 /* Nothing to roll back, to apply or to store? (Ephemeral ones that are stored do not count.) */
 bool bough__plan_is_empty(const struct bough__plan *plan);
-/* BOUGH_REFUSED when one of the first `count` to roll back has no down; it is named. */
-int bough__plan_check_downs(const struct bough__plan *plan, size_t count);
+/* BOUGH_REFUSED when one to roll back, the first `skip` left out, has no down; it is named. */
+int bough__plan_check_downs(const struct bough__plan *plan, size_t skip);
 /* BOUGH_REFUSED when something runs outside a transaction; it is named. */
 int bough__plan_check_atomic(const struct bough__plan *plan);
-/* Parses all SQL of the plan, the first `roll_back_skip` of roll_back left out, against an empty copy of the schema of
- * db. BOUGH_SQL for what is no SQL, with file and line; what only the real database can tell is left to the run. */
-int bough__plan_check_syntax(const struct bough__plan *plan, size_t roll_back_skip, sqlite3 *db);
-
-/* Warnings, for late and for changed migrations. */
-void bough__plan_warn(const struct bough__plan *plan, const bough_migrate_options *options);
-
 /* The state of each migration, applied and defined, as status shows it. */
 int bough__status_make(bough_migration_list *out, const struct bough__migrations *applied,
                        const struct bough__migrations *defined);
-
-/* Adds to a run what was done; events of the log come from here. */
-int bough__run_add_rolled_back(bough_migration_run *run, const struct bough__migration *migration,
-                               const bough_migrate_options *options);
-int bough__run_add_applied(bough_migration_run *run, const struct bough__migration *migration,
-                           const bough_migrate_options *options);
-/* Fills a run with all that the plan would do: a dry run. */
-int bough__run_fill(bough_migration_run *run, const struct bough__plan *plan);
 
 #endif

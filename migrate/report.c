@@ -59,17 +59,26 @@ int bough__migrate_fail_sqlite(sqlite3 *db, int sqlite_code, const char *what)
     return bough__migrate_fail(bough__migrate_code(sqlite_code), "%s: %s", what, text);
 }
 
-int bough__migrate_fail_statement(sqlite3 *db, int sqlite_code, const struct bough__sql_text *text, size_t at)
+int bough__migrate_fail_place(int code, const struct bough__sql_text *text, size_t at, int error_offset,
+                              const char *format, ...)
 {
     const char *statement = text->sql + at;
-    size_t length = strlen(statement);
     size_t line_length = strcspn(statement, "\r\n");
     size_t shown = line_length < STATEMENT_SHOWN ? line_length : STATEMENT_SHOWN;
+    unsigned line = bough__sql_text_line(text, at + (error_offset > 0 ? (size_t)error_offset : 0));
+    va_list arguments;
+    char *what = NULL;
 
+    va_start(arguments, format);
+    what = sqlite3_vmprintf(format, arguments);
+    va_end(arguments);
+    if (!what)
+        return bough__migrate_fail_memory();
     /* No cut in the middle of a character. */
     while (shown > 0 && shown < line_length && ((unsigned char)statement[shown] & 0xC0) == 0x80)
         shown--;
-    return bough__migrate_fail(bough__migrate_code(sqlite_code), "%s:%u: %s, in: %.*s%s", text->origin,
-                               bough__sql_text_line(text, at), sqlite3_errmsg(db), (int)shown, statement,
-                               shown < length && strspn(statement + shown, " \t\r\n;") < length - shown ? " ..." : "");
+    code = bough__migrate_fail(code, "%s:%u: %s, in: %.*s%s", text->origin, line, what, (int)shown, statement,
+                               statement[shown + strspn(statement + shown, " \t\r\n;")] ? " ..." : "");
+    sqlite3_free(what);
+    return code;
 }

@@ -7,10 +7,10 @@ import subprocess
 import support
 
 COMMANDS = ["init", "import", "export", "branch", "switch", "rename", "delete", "protect", "unprotect", "reset", "promote",
-            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "run", "verify", "du", "gc",
+            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "run", "migrate", "verify", "du", "gc",
             "help"]
 ALIASES = {"fork": "branch", "checkout": "switch", "drop": "delete", "rm": "delete", "snapshot": "commit"}
-LATER = ["compare", "try", "migrate"]
+LATER = ["compare", "try"]
 
 
 class Help(support.Case):

@@ -135,6 +135,11 @@ class CommandLine(unittest.TestCase):
                 ("url", "v1"),
                 ("switch", "premium"), ("rename", "premium", "gold"), ("protect", "main"), ("unprotect", "main"),
                 ("delete", "gold")]
+        os.mkdir(os.path.join(directory, "migrations"))
+        with open(os.path.join(directory, "migrations", "1_users.sql"), "w", encoding="utf-8") as file:
+            file.write("CREATE TABLE users(a)")
+        runs += [("migrate", "sync", "--db", "shop.db"), ("migrate", "status", "--db", "shop.db"),
+                 ("migrate", "repair", "1", "--db", "shop.db"), ("migrate", "new", "posts")]
         # What `run` prints is the program's.
         self.assertEqual({run[0] for run in runs} | {"help", "run"}, set(self.commands))
         for run in runs:
