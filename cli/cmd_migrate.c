@@ -21,7 +21,11 @@ static const struct verb {
     {"to", true, true, true, true, BOUGH_MIGRATE_TO, migrate_run},
     {"redo", false, false, true, true, BOUGH_MIGRATE_REDO, migrate_run},
     {"new", true, true, false, false, BOUGH_MIGRATE_SYNC, migrate_new},
+    {"check", false, false, true, true, BOUGH_MIGRATE_SYNC, migrate_check_verb},
     {"repair", true, true, true, true, BOUGH_MIGRATE_SYNC, migrate_repair},
+    {"adopt", false, false, true, true, BOUGH_MIGRATE_SYNC, migrate_adopt},
+    {"dump", false, false, false, true, BOUGH_MIGRATE_SYNC, migrate_dump},
+    {"undo", false, false, false, true, BOUGH_MIGRATE_SYNC, migrate_undo},
 };
 
 const char *migrate_directory(const struct migrate *migrate)
@@ -295,6 +299,7 @@ static const struct cli_option option_table[] = {
     {'b', "branch", "BRANCH", "the branch; the current one by default"},
     {0, "db", "FILE", "an ordinary SQLite file in the place of a branch"},
     {0, "dir", "DIR", "the directory with the migrations; migrations by default"},
+    {0, "from", "TOOL", "adopt from dbmate, goose, golang-migrate or sqlx, where the database has tables of several"},
     {0, "dry-run", NULL, "print what would be done, and do nothing"},
     {0, "late", "POLICY", "a migration older than one applied already: apply (the default), rewind or refuse"},
     {0, "not-atomic", NULL, "with --db: a transaction for each migration instead of one for all"},
@@ -308,7 +313,7 @@ const struct cli_command cmd_migrate = {
     .aliases = "",
     .group = "Migrations",
     .summary = "make a database match a directory of migrations",
-    .usage = "status\nsync\nup [N]\ndown [N]\nto VERSION\nredo\nnew NAME\nrepair VERSION",
+    .usage = "status\nsync\nup [N]\ndown [N]\nto VERSION\nredo\nundo\nnew NAME\ncheck\nrepair VERSION\nadopt\ndump",
     .details =
         "The database stores how each migration is undone, so that after a switch of the code `sync` can take back "
         "what the code no longer has: it rolls back to the last common migration and applies what is defined after "

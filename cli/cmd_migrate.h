@@ -47,6 +47,10 @@ void migrate_json_commit(struct json *json, const char *id);
 int migrate_run(struct migrate *migrate); /* sync, up, down, to, redo */
 int migrate_status(struct migrate *migrate);
 int migrate_new(struct migrate *migrate);
+int migrate_undo(struct migrate *migrate);
+int migrate_check_verb(struct migrate *migrate);
 int migrate_repair(struct migrate *migrate);
+int migrate_adopt(struct migrate *migrate);
+int migrate_dump(struct migrate *migrate);
 
 #endif

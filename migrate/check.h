@@ -15,8 +15,8 @@ struct bough__copies {
     void (*drop)(void *context, sqlite3 *db);
 };
 
-/* Copies in temporary files, made with SQLite's backup interface; context is the sqlite3 * of the database. */
-extern const struct bough__copies bough__copies_by_backup;
+/* Copies of the database of db in temporary files, made with SQLite's backup interface. */
+struct bough__copies bough__copies_by_backup(sqlite3 *db);
 
 struct bough__check_failure {
     char *version, *name;

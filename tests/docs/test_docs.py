@@ -125,6 +125,7 @@ class CommandLine(unittest.TestCase):
         self.addCleanup(shutil.rmtree, directory)
         db = sqlite3.connect(os.path.join(directory, "shop.db"))
         db.execute("CREATE TABLE t(a)")
+        db.execute("CREATE TABLE schema_migrations(version)")
         db.commit()
         db.close()
         general = self.text.split("\n## JSON\n")[1].split("\n## ")[0]
@@ -139,7 +140,8 @@ class CommandLine(unittest.TestCase):
         with open(os.path.join(directory, "migrations", "1_users.sql"), "w", encoding="utf-8") as file:
             file.write("CREATE TABLE users(a)")
         runs += [("migrate", "sync", "--db", "shop.db"), ("migrate", "status", "--db", "shop.db"),
-                 ("migrate", "repair", "1", "--db", "shop.db"), ("migrate", "new", "posts")]
+                 ("migrate", "repair", "1", "--db", "shop.db"), ("migrate", "new", "posts"), ("migrate", "check", "--db", "shop.db"), ("migrate", "dump", "--db", "shop.db"),
+                 ("migrate", "adopt", "--db", "shop.db", "--from", "dbmate")]
         # What `run` prints is the program's.
         self.assertEqual({run[0] for run in runs} | {"help", "run"}, set(self.commands))
         for run in runs:
