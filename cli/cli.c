@@ -86,6 +86,18 @@ int cli_check(struct cli *cli, int rc)
 
 /* ---- the current branch ---- */
 
+/* The worktree's own branch may have been deleted: then none is current. */
+static int own_current(struct cli *cli)
+{
+    bough_branches branches = {NULL, 0};
+    int rc = cli->worktree.branch ? bough_branch_get(&branches, cli->store, cli->worktree.branch) : BOUGH_NOT_FOUND;
+
+    if (rc == BOUGH_OK)
+        cli->current = out_copy(cli->worktree.branch);
+    bough_branches_release(&branches);
+    return rc == BOUGH_NOT_FOUND || rc == BOUGH_USAGE ? BOUGH_OK : cli_check(cli, rc);
+}
+
 int cli_current_or_none(struct cli *cli, const char **out)
 {
     int rc = BOUGH_OK;
@@ -93,11 +105,37 @@ int cli_current_or_none(struct cli *cli, const char **out)
     if (!cli->current_known) {
         if (cli->branch_override)
             cli->current = out_copy(cli->branch_override);
+        else if (cli->worktree.own)
+            rc = own_current(cli);
         else
             rc = cli_check(cli, bough_branch_current(&cli->current, cli->store));
         cli->current_known = rc == BOUGH_OK;
     }
     *out = cli->current;
+    return rc;
+}
+
+int cli_switch(struct cli *cli, bough_branches *out, const char *name)
+{
+    int error = 0;
+    int rc = BOUGH_OK;
+
+    if (!cli->worktree.own) {
+        rc = cli_check(cli, bough_branch_switch(out, cli->store, name));
+        cli_mark_current(cli, out);
+    } else {
+        rc = cli_check(cli, bough_branch_get(out, cli->store, name));
+        cli_mark_current(cli, out);
+        error = rc == BOUGH_OK ? worktree_set_branch(&cli->worktree, name) : 0;
+        if (error)
+            rc = cli_fail(cli, BOUGH_IO, "the current branch of the worktree %s: %s", cli->worktree.root,
+                          strerror(error));
+    }
+    if (rc == BOUGH_OK && !cli->branch_override) {
+        free(cli->current);
+        cli->current = out_copy(name);
+        cli->current_known = true;
+    }
     return rc;
 }
 
@@ -113,15 +151,19 @@ int cli_branch_or_current(struct cli *cli, const char **out, const char *name)
     rc = cli_current_or_none(cli, out);
     if (rc == BOUGH_OK && !*out) {
         cli_hint(cli, "name one, or choose it with bough switch NAME");
-        rc = cli_fail(cli, BOUGH_NOT_FOUND, "no branch is current");
+        rc = cli_fail(cli, BOUGH_NOT_FOUND, "no branch is current%s", cli->worktree.own ? " in this worktree" : "");
     }
     return rc;
 }
 
 void cli_mark_current(struct cli *cli, bough_branches *branches)
 {
-    for (size_t i = 0; cli->branch_override && i < branches->count; i++)
-        branches->items[i].current = !strcmp(branches->items[i].name, cli->branch_override);
+    const char *current = cli->branch_override ? cli->branch_override : cli->worktree.branch;
+
+    if (!cli->branch_override && !cli->worktree.own)
+        return;
+    for (size_t i = 0; i < branches->count; i++)
+        branches->items[i].current = current && !strcmp(branches->items[i].name, current);
 }
 
 /* ---- calls of the library ---- */

@@ -10,6 +10,7 @@
 #include "exit.h"
 #include "json.h"
 #include "out.h"
+#include "worktree.h"
 
 struct cli;
 
@@ -52,6 +53,7 @@ struct cli {
     uint32_t timeout_ms;
 
     bough_store *store;
+    struct worktree worktree; /* around the working directory, where install set it up for this store; else empty */
     char *current; /* the current branch, once asked for */
     bool current_known;
     struct out_progress progress;
@@ -90,12 +92,16 @@ void cli_operand_kind(char out[CLI_KIND_SIZE], const struct cli_command *command
 
 /* The store that -s, $BOUGH_STORE or the search names; the path is malloc'ed. */
 int cli_locate(struct cli *cli, char **out);
+/* The search alone, from a directory upwards. */
+int cli_search(struct cli *cli, char **out, const char *directory);
 /* Locates and opens it, and checks that $BOUGH_BRANCH names a branch. */
 int cli_open(struct cli *cli);
 /* The current branch: NULL in *out when there is none. */
 int cli_current_or_none(struct cli *cli, const char **out);
 /* name, or the current branch when name is NULL; BOUGH_NOT_FOUND when there is none. */
 int cli_branch_or_current(struct cli *cli, const char **out, const char *name);
+/* Makes the branch the current one, of the worktree or the store; *out is as it was before. */
+int cli_switch(struct cli *cli, bough_branches *out, const char *name);
 /* Options for a call of the library. With a verb: progress and interruption, until cli_work_end(). */
 bough_options cli_options(struct cli *cli, const char *verb);
 void cli_work_end(struct cli *cli);

@@ -8,10 +8,9 @@ static int run(struct cli *cli)
     int rc = cli_open(cli);
 
     if (rc == BOUGH_OK)
-        rc = cli_check(cli, bough_branch_switch(&branches, cli->store, name));
-    cli_mark_current(cli, &branches);
+        rc = cli_switch(cli, &branches, name);
     if (rc == BOUGH_OK && !cli_print_branches(cli, &branches)) {
-        cli_say(cli, "branch %s: now the current branch", name);
+        cli_say(cli, "branch %s: now the current branch%s", name, cli->worktree.own ? " of this worktree" : "");
         if (cli->branch_override)
             cli_say(cli, "here $BOUGH_BRANCH makes it %s", cli->branch_override);
     }
@@ -25,7 +24,9 @@ const struct cli_command cmd_switch = {
     .group = "Branches",
     .summary = "make a branch the current one",
     .usage = "NAME",
-    .details = "The current branch is the one that commands mean when they name none. $BOUGH_BRANCH overrides it.",
+    .details =
+        "The current branch is the one that commands mean when they name none. $BOUGH_BRANCH overrides it. A linked "
+        "git worktree that bough git install set up has a current branch of its own, and that one is set.",
     .example = "bough switch premium\nmakes premium the current branch",
     .operands_min = 1,
     .operands_max = 1,

@@ -1,6 +1,7 @@
 /* locate.c - finds the store that a command is about and opens it.
  *
  * The search looks for directories *.bough, here first and then upwards, and ends at the first directory that has any.
+ * The root of a git worktree that `bough git install` set up has the store that was recorded there.
  * It does not climb into a directory whose owner is not the owner of the one where it began: a store that somebody else
  * put into a shared directory above is never picked up by chance. */
 #include "cli.h"
@@ -60,15 +61,20 @@ static void list_stores(struct found *found, const char *directory)
         qsort(found->paths, found->count, sizeof found->paths[0], by_name);
 }
 
-/* Cuts the last part off an absolute path; false at the root. */
-static bool climb(char *path)
+/* The store that install recorded for a worktree with this root, if it is there. */
+static bool find_recorded(struct found *found, const char *directory)
 {
-    char *slash = strrchr(path, '/');
+    struct worktree worktree = {0};
+    struct stat info = {0};
 
-    if (!slash || !path[1])
-        return false;
-    slash[slash == path ? 1 : 0] = 0;
-    return true;
+    if (worktree_at(&worktree, directory) && worktree.installed && stat(worktree.store, &info) == 0 &&
+        S_ISDIR(info.st_mode)) {
+        found->paths = out_grow(found->paths, sizeof found->paths[0]);
+        found->paths[0] = out_copy(worktree.store);
+        found->count = 1;
+    }
+    worktree_release(&worktree);
+    return found->count != 0;
 }
 
 static void search(struct found *found, char *directory)
@@ -79,8 +85,9 @@ static void search(struct found *found, char *directory)
     do {
         if (stat(directory, &info) != 0 || info.st_uid != owner)
             return;
-        list_stores(found, directory);
-    } while (found->count == 0 && climb(directory));
+        if (!find_recorded(found, directory))
+            list_stores(found, directory);
+    } while (found->count == 0 && worktree_climb(directory));
 }
 
 static int several(struct cli *cli, const struct found *found)
@@ -99,10 +106,29 @@ static int several(struct cli *cli, const struct found *found)
     return BOUGH_USAGE;
 }
 
+int cli_search(struct cli *cli, char **out, const char *directory)
+{
+    struct found found = {NULL, 0};
+    char *path = out_copy(directory);
+    int rc = BOUGH_OK;
+
+    search(&found, path);
+    if (found.count == 1) {
+        *out = out_copy(found.paths[0]);
+    } else if (found.count > 1) {
+        rc = several(cli, &found);
+    } else {
+        cli_hint(cli, "make one with bough init FILE.db, or name one with --store PATH");
+        rc = cli_fail(cli, BOUGH_NOT_FOUND, "no store (*.bough) here or in a directory above");
+    }
+    found_release(&found);
+    free(path);
+    return rc;
+}
+
 int cli_locate(struct cli *cli, char **out)
 {
     const char *set = cli->store_option ? cli->store_option : getenv("BOUGH_STORE");
-    struct found found = {NULL, 0};
     char *directory = NULL;
     int rc = BOUGH_OK;
 
@@ -114,18 +140,27 @@ int cli_locate(struct cli *cli, char **out)
     if (!directory)
         return cli_fail(cli, errno == ENOENT ? BOUGH_NOT_FOUND : BOUGH_IO, "the working directory: %s",
                         strerror(errno));
-    search(&found, directory);
-    if (found.count == 1) {
-        *out = out_copy(found.paths[0]);
-    } else if (found.count > 1) {
-        rc = several(cli, &found);
-    } else {
-        cli_hint(cli, "make one with bough init FILE.db, or name one with --store PATH");
-        rc = cli_fail(cli, BOUGH_NOT_FOUND, "no store (*.bough) here or in a directory above");
-    }
-    found_release(&found);
+    rc = cli_search(cli, out, directory);
     free(directory);
     return rc;
+}
+
+/* The worktree around the working directory, if install set it up for this store. */
+static void find_worktree(struct cli *cli)
+{
+    char *directory = getcwd(NULL, 0);
+    struct stat ours = {0};
+    struct stat theirs = {0};
+
+    worktree_release(&cli->worktree);
+    if (!directory || !worktree_find(&cli->worktree, directory, true)) {
+        free(directory);
+        return;
+    }
+    if (stat(bough_store_path(cli->store), &ours) != 0 || stat(cli->worktree.store, &theirs) != 0 ||
+        ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
+        worktree_release(&cli->worktree);
+    free(directory);
 }
 
 /* $BOUGH_BRANCH must name a branch, whatever the command does with it. */
@@ -151,6 +186,8 @@ int cli_open(struct cli *cli)
 
     if (rc == BOUGH_OK)
         rc = cli_check(cli, bough_store_open(&cli->store, path, &options));
+    if (rc == BOUGH_OK)
+        find_worktree(cli);
     if (rc == BOUGH_OK)
         rc = check_override(cli);
     free(path);

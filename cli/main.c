@@ -15,7 +15,7 @@ const struct cli_command *const cli_commands[] = {
     &cmd_init,   &cmd_import, &cmd_export,  &cmd_verify,    &cmd_du,     &cmd_gc,     &cmd_branch,  &cmd_switch,
     &cmd_rename, &cmd_delete, &cmd_protect, &cmd_unprotect, &cmd_reset,  &cmd_promote, &cmd_status,
     &cmd_tree,   &cmd_commit, &cmd_log,     &cmd_tag,       &cmd_diff,   &cmd_sql,     &cmd_url,
-    &cmd_run,    &cmd_migrate, &cmd_help,   NULL,
+    &cmd_run,    &cmd_migrate, &cmd_git,   &cmd_help,   NULL,
 };
 
 /* Commands that people may have read of. One that is in the table above counts as a command, whatever stands here. */
@@ -216,6 +216,7 @@ int main(int argc, char **argv)
     if (rc != BOUGH_OK && !cli.answered)
         print_error(&cli, status);
     bough_store_close(cli.store);
+    worktree_release(&cli.worktree);
     free(cli.operands);
     free(cli.current);
     free(cli.message);

@@ -3,7 +3,7 @@
 # else it lists them and fails.
 set -eu
 
-packages="gcc clang cmake ninja-build pkg-config python3 sqlite3 check
+packages="gcc clang cmake ninja-build pkg-config git python3 python3-pytest sqlite3 check
     libsqlite3-dev uuid-dev libssl-dev libxxhash-dev proj-data strace"
 
 missing=

@@ -7,7 +7,7 @@ import subprocess
 import support
 
 COMMANDS = ["init", "import", "export", "branch", "switch", "rename", "delete", "protect", "unprotect", "reset", "promote",
-            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "run", "migrate", "verify", "du", "gc",
+            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "run", "migrate", "git", "verify", "du", "gc",
             "help"]
 ALIASES = {"fork": "branch", "checkout": "switch", "drop": "delete", "rm": "delete", "snapshot": "commit"}
 LATER = ["compare", "try"]
@@ -142,7 +142,7 @@ class WrongUsage(support.Case):
 
     def test_number_of_operands(self):
         few = [["import"], ["export"], ["export", "main"], ["switch"], ["rename"], ["rename", "a"], ["delete"],
-               ["protect"], ["unprotect"], ["diff"], ["sql"], ["url"], ["init"], ["init", "--empty"]]
+               ["protect"], ["unprotect"], ["diff"], ["sql"], ["url"], ["git"], ["init"], ["init", "--empty"]]
         many = [["init", "a", "b"], ["import", "a", "b"], ["export", "a", "b", "c"], ["branch", "a", "b", "c"],
                 ["switch", "a", "b"], ["rename", "a", "b", "c"], ["protect", "a", "b"], ["unprotect", "a", "b"],
                 ["status", "a", "b"], ["tree", "a"], ["commit", "a", "b"], ["log", "a", "b"], ["tag", "a", "b", "c"],

@@ -142,6 +142,8 @@ class CommandLine(unittest.TestCase):
         runs += [("migrate", "sync", "--db", "shop.db"), ("migrate", "status", "--db", "shop.db"),
                  ("migrate", "repair", "1", "--db", "shop.db"), ("migrate", "new", "posts"), ("migrate", "check", "--db", "shop.db"), ("migrate", "dump", "--db", "shop.db"),
                  ("migrate", "adopt", "--db", "shop.db", "--from", "dbmate")]
+        runs += [("git", "status")]
+        subprocess.run(["git", "init", "-q", directory], check=True)
         # What `run` prints is the program's.
         self.assertEqual({run[0] for run in runs} | {"help", "run"}, set(self.commands))
         for run in runs:
