@@ -184,7 +184,10 @@ static int take_row(struct bough__migration *out, sqlite3_stmt *row)
  * either, another program applied them after us. */
 static int64_t time_order(const struct bough__migration *migration)
 {
-    return migration->applied_at_ms ? migration->applied_at_ms : INT64_MAX;
+    if (!migration->applied_at_ms)
+        return INT64_MAX;
+    /* A whole second may be any moment of it. The last one: another program more often goes on than comes first. */
+    return migration->applied_at_ms + (migration->applied_at_ms % 1000 ? 0 : 999);
 }
 
 static int by_application(const void *a, const void *b)
