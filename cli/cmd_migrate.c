@@ -2,6 +2,7 @@
 #include "cmd_migrate.h"
 
 #include "commands.h"
+#include "forks.h"
 #include "version.h"
 
 #include <errno.h>
@@ -20,12 +21,12 @@ static const struct verb {
     {"down", true, false, true, true, BOUGH_MIGRATE_DOWN, migrate_run},
     {"to", true, true, true, true, BOUGH_MIGRATE_TO, migrate_run},
     {"redo", false, false, true, true, BOUGH_MIGRATE_REDO, migrate_run},
+    {"undo", false, false, false, true, BOUGH_MIGRATE_SYNC, migrate_undo},
     {"new", true, true, false, false, BOUGH_MIGRATE_SYNC, migrate_new},
     {"check", false, false, true, true, BOUGH_MIGRATE_SYNC, migrate_check_verb},
     {"repair", true, true, true, true, BOUGH_MIGRATE_SYNC, migrate_repair},
     {"adopt", false, false, true, true, BOUGH_MIGRATE_SYNC, migrate_adopt},
     {"dump", false, false, false, true, BOUGH_MIGRATE_SYNC, migrate_dump},
-    {"undo", false, false, false, true, BOUGH_MIGRATE_SYNC, migrate_undo},
 };
 
 const char *migrate_directory(const struct migrate *migrate)
@@ -180,16 +181,24 @@ static int execute(struct migrate *migrate, const char *sql)
                     sqlite3_errmsg(migrate->file));
 }
 
-int migrate_in_transaction(struct migrate *migrate, int (*work)(struct migrate *migrate, void *context), void *context)
+int migrate_in_transaction(char out_id[BOUGH_ID_SIZE], struct migrate *migrate, const char *message,
+                           int (*work)(struct migrate *migrate, void *context), void *context)
 {
-    int rc = execute(migrate, "BEGIN IMMEDIATE");
+    int rc = BOUGH_OK;
 
+    out_id[0] = 0;
+    if (migrate->branch)
+        rc = migrate_check(migrate, bough__state_open(&migrate->file, migrate->cli->store, migrate->branch));
+    if (rc == BOUGH_OK)
+        rc = execute(migrate, "BEGIN IMMEDIATE");
     if (rc == BOUGH_OK)
         rc = work(migrate, context);
     if (rc == BOUGH_OK)
         rc = execute(migrate, "COMMIT");
-    if (!sqlite3_get_autocommit(migrate->file))
+    if (migrate->file && !sqlite3_get_autocommit(migrate->file))
         sqlite3_exec(migrate->file, "ROLLBACK", NULL, NULL, NULL);
+    if (rc == BOUGH_OK && migrate->branch)
+        rc = migrate_check(migrate, bough__branch_seal(out_id, migrate->cli->store, migrate->branch, message));
     return rc;
 }
 
@@ -245,7 +254,7 @@ static int take_options(struct migrate *migrate, const struct verb *verb)
     migrate->options.log_context = migrate;
     if (migrate->options.table && !migrate->options.table[0])
         return cli_fail(cli, BOUGH_USAGE, "--table takes a name");
-    if (migrate->options.dry_run && verb->run != migrate_run)
+    if (migrate->options.dry_run && verb->run != migrate_run && verb->run != migrate_undo)
         return cli_fail(cli, BOUGH_USAGE, "migrate %s has no --dry-run", verb->name);
     return take_late(migrate);
 }

@@ -33,11 +33,8 @@ static void print(struct migrate *migrate, const struct adoption *adoption)
 int migrate_adopt(struct migrate *migrate)
 {
     struct adoption adoption = {.tool = NULL};
-    int rc = BOUGH_OK;
+    int rc = migrate_in_transaction(adoption.run.commit, migrate, "migrate adopt", adopt, &adoption);
 
-    if (!migrate->file)
-        return cli_fail(migrate->cli, BOUGH_USAGE, "migrate adopt takes --db FILE");
-    rc = migrate_in_transaction(migrate, adopt, &adoption);
     if (rc == BOUGH_OK && migrate->cli->json) {
         struct json json = {stdout, false};
 

@@ -1,6 +1,7 @@
 /* cmd_migrate_check.c - bough migrate check: pending migrations up, down and up again, on copies. */
 #include "check.h"
 #include "cmd_migrate.h"
+#include "forks.h"
 
 static void print_json(const struct migrate *migrate, const struct bough__check_result *result)
 {
@@ -43,13 +44,12 @@ static void print_text(const struct migrate *migrate, const struct bough__check_
 
 int migrate_check_verb(struct migrate *migrate)
 {
-    struct bough__copies copies = bough__copies_by_backup(migrate->file);
+    struct bough__branch_copies forks = {.store = migrate->cli->store, .branch = migrate->branch};
+    struct bough__copies copies =
+        migrate->file ? bough__copies_by_backup(migrate->file) : bough__copies_of_branch(&forks);
     struct bough__check_result result = {0};
-    int rc = BOUGH_OK;
+    int rc = migrate_check(migrate, bough__check(&result, &copies, &migrate->defined, &migrate->options));
 
-    if (!migrate->file)
-        return cli_fail(migrate->cli, BOUGH_USAGE, "migrate check takes --db FILE");
-    rc = migrate_check(migrate, bough__check(&result, &copies, &migrate->defined, &migrate->options));
     if (rc == BOUGH_OK && migrate->cli->json)
         print_json(migrate, &result);
     else if (rc == BOUGH_OK)

@@ -16,11 +16,8 @@ static int repair(struct migrate *migrate, void *context)
 int migrate_repair(struct migrate *migrate)
 {
     bough_migration_run run = {0};
-    int rc = BOUGH_OK;
+    int rc = migrate_in_transaction(run.commit, migrate, "migrate repair", repair, &run);
 
-    if (!migrate->file)
-        return cli_fail(migrate->cli, BOUGH_USAGE, "migrate repair takes --db FILE");
-    rc = migrate_in_transaction(migrate, repair, &run);
     if (rc == BOUGH_OK && migrate->cli->json) {
         struct json json = {stdout, false};
 

@@ -25,7 +25,7 @@ static void print_json(struct migrate *migrate, const bough_migration_run *run)
     cli_json_end(&json);
 }
 
-static void print(struct migrate *migrate, const bough_migration_run *run)
+void migrate_print_run(struct migrate *migrate, const bough_migration_run *run)
 {
     bool dry = migrate->options.dry_run;
 
@@ -45,7 +45,7 @@ int migrate_run(struct migrate *migrate)
     int rc = migrate_check(migrate, bough__migrate(&run, &migrate->target, &migrate->defined, &migrate->options));
 
     if (rc == BOUGH_OK)
-        print(migrate, &run);
+        migrate_print_run(migrate, &run);
     bough_migration_run_release(&run);
     return rc;
 }

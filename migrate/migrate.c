@@ -1,6 +1,8 @@
 /* migrate.c - the public functions: which way a target goes. */
 #include "migrate.h"
 
+#include "branch.h"
+#include "forks.h"
 #include "report.h"
 #include "table.h"
 
@@ -8,9 +10,7 @@
 
 static int check_target(const bough_migration_target *target)
 {
-    if (target->store)
-        return bough__migrate_fail(BOUGH_USAGE, "this version migrates connections, and no branches of a store");
-    if (!target->connection)
+    if (target->store ? !target->branch : !target->connection)
         return bough__migrate_fail(BOUGH_USAGE, "there is nothing to migrate: neither a connection nor a branch");
     return BOUGH_OK;
 }
@@ -22,7 +22,8 @@ int bough__migrate(bough_migration_run *out, const bough_migration_target *targe
 
     memset(out, 0, sizeof *out);
     if (rc == BOUGH_OK)
-        rc = bough__migrate_connection(out, target->connection, defined, options);
+        rc = target->store ? bough__migrate_branch(out, target, defined, options)
+                           : bough__migrate_connection(out, target->connection, defined, options);
     if (rc != BOUGH_OK)
         bough_migration_run_release(out);
     return rc;
@@ -32,14 +33,18 @@ int bough__migrate_status(bough_migration_list *out, const bough_migration_targe
                           const struct bough__migrations *defined, const bough_migrate_options *options)
 {
     struct bough__migrations applied = {0};
+    sqlite3 *branch = NULL;
     int rc = check_target(target);
 
     memset(out, 0, sizeof *out);
+    if (rc == BOUGH_OK && target->store)
+        rc = bough__state_open(&branch, target->store, target->branch);
     if (rc == BOUGH_OK)
-        rc = bough__applied_read(&applied, target->connection, options->table);
+        rc = bough__applied_read(&applied, branch ? branch : target->connection, options->table);
     if (rc == BOUGH_OK)
         rc = bough__status_make(out, &applied, defined);
     bough__migrations_release(&applied);
+    sqlite3_close(branch);
     return rc;
 }
 

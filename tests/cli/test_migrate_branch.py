@@ -1,0 +1,542 @@
+"""bough migrate on branches: forks, overlays, checks, undo, writers that come in between, and death at any moment."""
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+
+import support
+
+SO = os.environ["BOUGH_SO"]
+
+
+class Branch(support.Case):
+    def setUp(self):
+        super().setUp()
+        self.make_store()
+        os.mkdir(self.path("migrations"))
+
+    # ---- helpers ----
+
+    def migration(self, version, name, up, down=None, head=""):
+        with open(self.path("migrations", f"{version}_{name}.sql"), "w") as file:
+            file.write(head + "-- migrate:up" + (" transaction:false" if "VACUUM" in up else "") + f"\n{up}\n")
+            if down is not None:
+                file.write(f"-- migrate:down\n{down}\n")
+
+    def remove(self, version, name):
+        os.remove(self.path("migrations", f"{version}_{name}.sql"))
+
+    def two(self):
+        self.migration(1, "tags", "CREATE TABLE tags(a); INSERT INTO tags VALUES (1), (2);", "DROP TABLE tags;")
+        self.migration(2, "age", "ALTER TABLE users ADD COLUMN age;", "ALTER TABLE users DROP COLUMN age;")
+
+    def migrate(self, *words, **more):
+        return self.json("migrate", *words, **more)
+
+    def names_in(self, steps):
+        return [f"{step['version']} {step['name']}" for step in steps]
+
+    def exported(self, ref):
+        path = self.path("out.db")
+        self.bough("export", ref, path, "--force")
+        with open(path, "rb") as file:
+            return file.read()
+
+    def head(self, branch="main"):
+        return self.branch(branch)["head"]
+
+    def tables(self, branch="main"):
+        return self.value(branch, "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE type = 'table' "
+                                  "AND name NOT LIKE '%migrations' ORDER BY name)")
+
+    def hidden(self):
+        db = sqlite3.connect(self.path("shop.bough", "catalog.db"))
+        names = [name for name, in db.execute("SELECT name FROM branches WHERE name LIKE '.%'")]
+        db.close()
+        return names
+
+    def whole(self):
+        self.assertTrue(self.json("verify")["ok"])
+        self.assertEqual(self.hidden(), [])
+
+    def untouched(self, status, *words):
+        """The command fails, and nothing has happened."""
+        before, moves = self.snapshot(), self.json("log", "main", "--moves")
+        message = self.fails(status, "migrate", *words)
+        self.assertEqual(self.snapshot(), before)
+        self.assertEqual(self.json("log", "main", "--moves"), moves)
+        self.whole()
+        return message
+
+    # ---- forwards ----
+
+    def test_sync(self):
+        self.two()
+        before = self.head()
+        self.assertEqual(self.migrate("status", status=1)["branch"], "main")
+        done = self.migrate("sync")
+        self.assertEqual(list(done), ["branch", "rolled_back", "applied", "by_overlay", "commit"])
+        self.assertEqual((done["branch"], done["rolled_back"], self.names_in(done["applied"]), done["by_overlay"]),
+                         ("main", [], ["1 tags", "2 age"], False))
+        self.assertEqual(done["commit"], self.head())
+        log = self.json("log")
+        self.assertEqual([c["message"] for c in log[:2]], ["migrate up 2 age", "migrate up 1 tags"])
+        self.assertTrue(log[0]["automatic"] and log[1]["automatic"])
+        self.assertEqual([log[0]["parents"], log[1]["parents"]], [[log[1]["id"]], [before]])
+        self.assertTrue(self.migrate("status")["in_step"])
+        self.assertEqual(self.names(), ["main"])
+        self.assertFalse(self.branch("main")["dirty"])
+        again = self.migrate("sync")
+        self.assertEqual((again["applied"], again["commit"]), ([], done["commit"]))
+        self.assertEqual(len(self.json("log", "main", "--moves")), 1)
+        self.whole()
+
+    def test_another_branch(self):
+        self.two()
+        self.bough("branch", "feature")
+        done = self.migrate("sync", "-b", "feature")
+        self.assertEqual(done["branch"], "feature")
+        self.assertEqual(self.tables("main"), "orders,users")
+        self.assertEqual(self.tables("feature"), "orders,tags,users")
+        self.fails(3, "migrate", "sync", "-b", "nothing")
+        self.fails(2, "migrate", "undo", "--db", self.path("shop.db"))
+
+    def test_dry_run(self):
+        self.two()
+        self.sql("main", "INSERT INTO users(name) VALUES ('x')")
+        before = self.snapshot()
+        self.assertEqual(self.names_in(self.migrate("sync", "--dry-run")["applied"]), ["1 tags", "2 age"])
+        self.assertEqual(self.snapshot(), before)
+        self.migrate("sync")
+        before = self.snapshot()
+        done = self.migrate("down", "--dry-run")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"], done["commit"]),
+                         (["2 age"], True, self.head()))
+        self.assertEqual(self.names_in(self.migrate("undo", "--dry-run")["rolled_back"]), ["2 age", "1 tags"])
+        self.assertEqual(self.snapshot(), before)
+
+    def test_vacuum_is_as_safe_as_any(self):
+        self.two()
+        self.migration(3, "compact", "VACUUM; INSERT INTO tags VALUES (3);")
+        self.migration(4, "broken", "SELECT * FROM tags; INSERT INTO tags VALUES (RAISE(FAIL));")
+        self.untouched(8, "sync")
+        self.migration(4, "broken", "INSERT INTO tags SELECT abs(-9223372036854775808);")
+        message = self.untouched(8, "sync")
+        self.assertIn("4_broken.sql", message)
+        self.remove(4, "broken")
+        self.assertEqual(len(self.migrate("sync")["applied"]), 3)
+        self.assertEqual(self.value("main", "SELECT count(*) FROM tags"), 3)
+        self.whole()
+
+    def test_protected(self):
+        self.two()
+        self.bough("protect", "main")
+        self.untouched(4, "sync")
+        self.assertEqual(len(self.migrate("sync", "--dry-run")["applied"]), 2)
+        self.bough("unprotect", "main")
+        self.migrate("sync")
+        self.bough("protect", "main")
+        for verb in ("down", "undo", "redo"):
+            self.untouched(4, verb)
+
+    # ---- backwards ----
+
+    def test_down_by_overlay_is_exact(self):
+        self.migration(1, "tags", "CREATE TABLE tags(a);")  # no down
+        self.migration(2, "wipe", "DELETE FROM orders WHERE id > 10; DROP INDEX orders_user;")
+        states = [self.exported("main")]
+        for n in ("1", "1"):
+            self.migrate("up", n)
+            states.append(self.exported("main"))
+        head = self.head()
+        done = self.migrate("down")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"], done["commit"]),
+                         (["2 wipe"], True, self.head()))
+        self.assertEqual(self.exported("main"), states[1])
+        self.assertEqual(self.exported(head), states[2])
+        self.assertTrue(self.migrate("down")["by_overlay"])
+        self.assertEqual(self.exported("main"), states[0])
+        self.assertEqual(self.migrate("down")["rolled_back"], [])
+        self.whole()
+
+    def test_several_at_once(self):
+        self.two()
+        before = self.exported("main")
+        self.migrate("sync")
+        self.remove(1, "tags")
+        self.remove(2, "age")
+        done = self.migrate("sync")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 age", "1 tags"], True))
+        self.assertEqual(self.exported("main"), before)
+
+    def test_what_the_app_wrote_stays(self):
+        self.two()
+        self.migrate("sync")
+        self.sql("main", "INSERT INTO users(name, age) VALUES ('new', 7)")
+        done = self.migrate("down")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 age"], False))
+        self.assertEqual(self.value("main", "SELECT count(*) FROM users WHERE name = 'new'"), 1)
+        log = self.json("log")
+        self.assertEqual(log[0]["message"], "migrate down 2 age")
+        # Not one row is out of reach.
+        self.assertEqual(self.sql(log[1]["id"], "SELECT age FROM users WHERE name = 'new'"), [[{"age": 7}]])
+        self.migrate("undo")
+        self.assertEqual(self.value("main", "SELECT age FROM users WHERE name = 'new'"), 7)
+        self.whole()
+
+    def test_overlay_first_then_sql(self):
+        self.two()
+        self.migrate("up", "1")
+        self.sql("main", "INSERT INTO tags VALUES (9); INSERT INTO users(name) VALUES ('between')")
+        self.migrate("up")
+        done = self.migrate("down", "2")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 age", "1 tags"], False))
+        self.assertEqual(self.tables(), "orders,users")
+        self.assertEqual(self.value("main", "SELECT count(*) FROM users WHERE name = 'between'"), 1)
+        self.assertEqual(self.json("log")[0]["message"], "migrate down 1 tags")
+        self.whole()
+
+    def test_overlay_and_apply(self):
+        self.two()
+        self.migrate("sync")
+        self.remove(2, "age")
+        self.migration(2, "size", "ALTER TABLE users ADD COLUMN size;")
+        done = self.migrate("sync")
+        self.assertEqual((self.names_in(done["rolled_back"]), self.names_in(done["applied"]), done["by_overlay"]),
+                         (["2 age"], ["2 size"], True))
+        self.assertEqual([c["message"] for c in self.json("log")[:2]], ["migrate up 2 size", "migrate up 1 tags"])
+        self.whole()
+
+    def test_no_way_back(self):
+        self.migration(1, "tags", "CREATE TABLE tags(a);")
+        self.migration(2, "age", "ALTER TABLE users ADD COLUMN age;", "ALTER TABLE users DROP COLUMN age;")
+        self.migrate("sync")
+        self.sql("main", "INSERT INTO users(name) VALUES ('x')")
+        self.bough("commit")
+        self.assertIn("1 tags", self.untouched(4, "down", "2"))
+        self.migrate("down")
+
+    def test_another_table_is_another_history(self):
+        self.migration(1, "tags", "CREATE TABLE tags(a);", "DROP TABLE tags;")
+        self.migrate("sync", "--table", "mine")
+        self.migration(1, "tags", "CREATE TABLE labels(a);", "DROP TABLE labels;")
+        self.migrate("sync")
+        done = self.migrate("down", "--table", "mine")
+        self.assertFalse(done["by_overlay"])
+        self.assertEqual(self.tables().replace("mine", ""), "bough_,labels,,orders,users")
+        self.whole()
+
+    def test_pruned_states_are_no_way_back(self):
+        self.two()
+        self.migrate("sync")
+        self.bough("gc", "--undo-days", "0")
+        self.fails(3, "migrate", "undo")
+        done = self.migrate("down")  # the state before was a commit of the machine
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 age"], False))
+        self.whole()
+
+    def test_redo(self):
+        self.two()
+        self.migrate("sync")
+        self.migration(2, "age", "ALTER TABLE users ADD COLUMN years;", "ALTER TABLE users DROP COLUMN years;")
+        self.assertEqual([m["state"] for m in self.migrate("status", status=1)["migrations"]], ["applied", "changed"])
+        done = self.migrate("redo")
+        self.assertEqual((self.names_in(done["rolled_back"]), self.names_in(done["applied"]), done["by_overlay"]),
+                         (["2 age"], ["2 age"], True))
+        self.assertEqual(self.value("main", "SELECT count(*) FROM pragma_table_info('users') WHERE name = 'years'"), 1)
+
+    def test_to(self):
+        self.two()
+        self.assertEqual(self.names_in(self.migrate("to", "1")["applied"]), ["1 tags"])
+        self.migrate("to", "2")
+        done = self.migrate("to", "1")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 age"], True))
+        self.untouched(3, "to", "7")
+
+    # ---- undo ----
+
+    def test_undo(self):
+        self.two()
+        self.assertIn("main", self.untouched(3, "undo"))
+        self.sql("main", "INSERT INTO users(name) VALUES ('before')")
+        states = [self.exported("main")]
+        self.migrate("up", "1")
+        states.append(self.exported("main"))
+        self.migrate("up", "1")
+        self.sql("main", "INSERT INTO users(name) VALUES ('after')")
+        newest = self.exported("main")
+        done = self.migrate("undo")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["applied"], done["by_overlay"], done["commit"]),
+                         (["2 age"], [], True, self.head()))
+        self.assertEqual(self.exported("main"), states[1])
+        self.assertEqual(self.exported(self.json("log", "main", "--moves")[0]["before"]), newest)
+        self.migrate("undo")  # the run before
+        self.assertEqual(self.exported("main"), states[0])
+        self.untouched(3, "undo")
+        self.migrate("sync")
+        self.migrate("undo")
+        self.assertEqual(self.exported("main"), states[0])
+        self.untouched(3, "undo")
+        self.whole()
+
+    def test_undo_of_a_rollback(self):
+        self.two()
+        self.migrate("sync")
+        before = self.exported("main")
+        self.migrate("down")
+        done = self.migrate("undo")
+        self.assertEqual((done["rolled_back"], self.names_in(done["applied"])), ([], ["2 age"]))
+        self.assertEqual(self.exported("main"), before)
+
+    def test_other_moves_are_no_runs(self):
+        self.two()
+        before = self.exported("main")
+        self.migrate("sync")
+        self.bough("reset", "main", "--to", "main~1")
+        self.bough("import", self.path("shop.db"))
+        self.migrate("undo")
+        self.assertEqual(self.exported("main"), before)
+
+    # ---- verdicts ----
+
+    def test_foreign_keys(self):
+        self.sql("main", "CREATE TABLE children(id INTEGER PRIMARY KEY, u REFERENCES users(id)); "
+                         "INSERT INTO children VALUES (1, 1), (2, 9999)")
+        self.bough("commit")
+        self.migration(1, "cut", "DELETE FROM users WHERE id < 3;")
+        message = self.untouched(8, "sync")
+        self.assertIn("children row 1", message)
+        self.assertNotIn("children row 2", message)  # it was so before
+        self.sql("main", "DELETE FROM children WHERE id = 1")
+        self.migrate("sync")
+
+    def test_what_is_lost_is_said(self):
+        self.sql("main", "CREATE VIEW v AS SELECT 1; CREATE TRIGGER t AFTER INSERT ON users BEGIN SELECT 1; END; "
+                         "CREATE TABLE old(b); INSERT INTO old VALUES (1); CREATE TABLE moved(a); "
+                         "INSERT INTO moved VALUES (1)")
+        self.bough("commit")
+        self.migration(1, "cut", "DELETE FROM orders WHERE id <= 50; DROP VIEW v; DROP TRIGGER t; DROP INDEX orders_user; "
+                                 "DROP TABLE old; ALTER TABLE moved RENAME TO elsewhere;")
+        self.assertIn("orders", self.untouched(4, "sync", "--strict"))
+        said = self.bough("migrate", "sync").err.decode()
+        for text in ("orders has 50 rows less", "view v is gone", "trigger t is gone", "index orders_user is gone",
+                     "table old is gone, with 1 rows"):
+            self.assertIn(text, said)
+        self.assertNotIn("moved", said)
+        self.assertNotIn("elsewhere", said)
+        self.assertEqual(len(said.splitlines()), 5)
+        self.assertTrue(self.migrate("down")["by_overlay"])  # without a word, since all is as it was
+        self.assertEqual(self.value("main", "SELECT count(*) FROM orders"), 200)
+
+    def test_full_text_tables_lose_no_rows(self):
+        self.sql("main", "CREATE VIRTUAL TABLE f USING fts5(a); INSERT INTO f VALUES ('a'), ('b'), ('c'); "
+                         "INSERT INTO f SELECT 'x' FROM users")
+        self.migration(1, "tidy", "INSERT INTO f(f) VALUES ('optimize');")
+        self.assertEqual(self.bough("migrate", "sync", "--strict").err, b"")
+
+    def test_integrity(self):
+        self.sql("main", "CREATE TABLE c(a CHECK (a < 5)); INSERT INTO c VALUES (1)")
+        self.bough("commit")
+        self.migration(1, "bad", "PRAGMA ignore_check_constraints = 1; INSERT INTO c VALUES (9);")
+        self.assertIn("integrity_check", self.untouched(8, "sync"))
+
+    # ---- ephemeral ----
+
+    def test_ephemeral(self):
+        self.migration(1, "settings", "PRAGMA foreign_keys = ON;", head="-- ephemeral\n")
+        done = self.migrate("sync")
+        self.assertEqual(self.names_in(done["applied"]), ["1 settings"])
+        self.assertEqual(self.json("log", "main", "--moves"), [])  # no run
+        self.assertEqual(len(self.json("log")), 1)  # and no commit
+        self.fails(3, "migrate", "undo")
+        self.assertEqual(self.migrate("sync")["applied"], [])
+        self.assertTrue(self.migrate("status")["in_step"])
+        self.migration(2, "tags", "CREATE TABLE tags(a);")
+        self.migration(3, "more", "PRAGMA cache_size = 100;", head="-- ephemeral\n")
+        done = self.migrate("sync")
+        self.assertEqual(self.names_in(done["applied"]), ["2 tags", "3 more"])
+        self.assertTrue(self.migrate("down")["by_overlay"])
+        self.migration(4, "wrong", "PRAGMA foreign_keys = ON; SELECT nothing;", head="-- ephemeral\n")
+        self.fails(8, "migrate", "sync")
+
+    # ---- check, adopt, dump ----
+
+    def test_check(self):
+        self.two()
+        before = self.snapshot()
+        self.assertEqual(self.migrate("check"), {"branch": "main", "ok": True, "failed": []})
+        self.migration(3, "lossy", "DELETE FROM users WHERE id = 1; CREATE TABLE x(a);", "DROP TABLE x;")
+        self.migration(4, "once", "CREATE TABLE y(a); INSERT INTO y VALUES (1);", "DROP TABLE y; CREATE TABLE x(a);")
+        self.migration(5, "broken", "INSERT INTO nothing VALUES (1);")
+        done = self.migrate("check", status=1)
+        self.assertFalse(done["ok"])
+        self.assertEqual([(f["version"], f["name"], f["step"]) for f in done["failed"]],
+                         [("3", "lossy", "down"), ("4", "once", "down"), ("5", "broken", "up")])
+        self.assertEqual(self.snapshot(), before)
+        self.whole()
+
+    def test_adopt(self):
+        self.two()
+        self.fails(3, "migrate", "adopt")
+        self.sql("main", "CREATE TABLE schema_migrations(version VARCHAR(128) PRIMARY KEY); CREATE TABLE tags(a); "
+                         "INSERT INTO schema_migrations VALUES ('1')")
+        done = self.migrate("adopt")
+        self.assertEqual((done["branch"], self.names_in(done["adopted"]), done["commit"]),
+                         ("main", ["1 tags"], self.head()))
+        self.assertEqual(self.names_in(self.migrate("sync")["applied"]), ["2 age"])
+        self.assertEqual(self.value("main", "SELECT count(*) FROM schema_migrations"), 1)
+        self.assertEqual(self.names_in(self.migrate("down", "2")["rolled_back"]), ["2 age", "1 tags"])
+        self.whole()
+
+    def test_dump(self):
+        self.two()
+        before = self.bough("migrate", "dump").text
+        self.migrate("sync")
+        after = self.bough("migrate", "dump").text
+        self.assertIn("tags", after)
+        self.assertNotIn("migrations", after)
+        self.migrate("down", "2")
+        self.assertEqual(self.bough("migrate", "dump").text, before)
+
+    # ---- repair ----
+
+    def test_repair(self):
+        self.two()
+        self.migrate("sync")
+        self.migration(2, "age", "ALTER TABLE users ADD COLUMN years;", "SELECT 1;")
+        done = self.migrate("repair", "2")
+        self.assertEqual((done["branch"], done["commit"]), ("main", self.head()))
+        self.assertTrue(self.migrate("status")["in_step"])
+        self.assertTrue(self.json("log")[0]["automatic"])
+        self.assertEqual(len(self.json("log", "main", "--moves")), 1)
+        self.untouched(3, "repair", "7")
+
+    # ---- others at the same time ----
+
+    def connect(self, branch="main"):
+        db = sqlite3.connect(":memory:")
+        db.enable_load_extension(True)
+        db.load_extension(SO)
+        db.close()
+        return sqlite3.connect(f"file:{self.path('shop.bough')}/db/{branch}?vfs=bough", uri=True, isolation_level=None,
+                               timeout=60)
+
+    def test_open_connections_follow(self):
+        self.two()
+        db = self.connect()
+        self.assertEqual(db.execute("SELECT count(*) FROM users").fetchone(), (200,))
+        self.migrate("sync")
+        self.assertEqual(db.execute("SELECT count(*) FROM tags").fetchone(), (2,))
+        db.execute("INSERT INTO users(name, age) VALUES ('x', 1)")
+        db.execute("BEGIN")
+        db.execute("SELECT count(*) FROM tags").fetchone()
+        self.migrate("down", "2")
+        self.assertEqual(db.execute("SELECT count(*) FROM tags").fetchone(), (2,))
+        db.execute("COMMIT")
+        with self.assertRaises(sqlite3.OperationalError):
+            db.execute("SELECT count(*) FROM tags")
+        db.close()
+
+    def test_an_app_that_writes_all_the_time(self):
+        """Every run ends, and no row that was acknowledged is lost or doubled."""
+        acknowledged, stop, failures = [], threading.Event(), []
+
+        def app():
+            db = self.connect()
+            n = 1000
+            try:
+                while not stop.is_set():
+                    n += 1
+                    for _ in range(100):
+                        try:
+                            db.execute("BEGIN IMMEDIATE")
+                            db.execute("INSERT INTO users(id, name) VALUES (?, 'app')", (n,))
+                            db.execute("COMMIT")
+                            acknowledged.append(n)
+                            break
+                        except sqlite3.OperationalError as error:
+                            if db.in_transaction:
+                                db.execute("ROLLBACK")
+                            if "locked" not in str(error) and "busy" not in str(error):
+                                raise
+                    else:
+                        raise AssertionError("kept out")
+                    time.sleep(0.002)
+            except BaseException as error:
+                failures.append(error)
+            db.close()
+
+        thread = threading.Thread(target=app)
+        thread.start()
+        try:
+            for i in range(1, 7):
+                self.migration(i, "step", f"CREATE TABLE step{i} AS SELECT * FROM users; "
+                               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) "
+                               "SELECT sum(i) FROM n;", f"DROP TABLE step{i};")
+                self.assertEqual(len(self.migrate("sync", "--timeout", "60")["applied"]), 1)
+                if i % 3 == 0:
+                    self.assertEqual(len(self.migrate("down", "--timeout", "60")["rolled_back"]), 1)
+                    self.remove(i, "step")
+        finally:
+            stop.set()
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertGreater(len(acknowledged), 10)
+        rows = [row["id"] for row in self.sql("main", "SELECT id FROM users WHERE name = 'app' ORDER BY id")[0]]
+        self.assertEqual(rows, acknowledged)
+        self.whole()
+
+    def test_two_migrators(self):
+        for i in range(1, 6):
+            self.migration(i, "step", f"CREATE TABLE step{i} AS SELECT * FROM users;", f"DROP TABLE step{i};")
+        runs = [subprocess.Popen([support.BOUGH, "migrate", "sync", "--json", "--timeout", "60"], cwd=self.dir,
+                                 env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                for _ in range(4)]
+        results = [run.communicate() for run in runs]
+        self.assertEqual([run.returncode for run in runs], [0] * 4, results)
+        self.assertEqual(len([1 for c in self.json("log") if c["message"].startswith("migrate up")]), 5)
+        self.assertEqual(self.tables(), "orders,step1,step2,step3,step4,step5,users")
+        self.whole()
+
+    # ---- death ----
+
+    def test_killed_at_any_moment(self):
+        """Old or new, never in between, and nothing is left behind."""
+        generator = random.Random(int(os.environ.get("BOUGH_SEED", "20261122")))
+        rounds = int(os.environ.get("BOUGH_TEST_KILLS", "25"))
+        self.two()
+        self.migration(3, "copy", "CREATE TABLE copy AS SELECT * FROM users; VACUUM;", "DROP TABLE copy;")
+        self.sql("main", "INSERT INTO users(name) VALUES ('x')")
+        old = self.exported("main")
+        longest, outcomes = 0.1, set()
+        for _ in range(rounds):
+            began = time.monotonic()
+            run = subprocess.Popen([support.BOUGH, "migrate", "sync"], cwd=self.dir, env=self.environment(),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                run.wait(generator.uniform(0, longest))
+                longest = time.monotonic() - began
+            except subprocess.TimeoutExpired:
+                run.send_signal(signal.SIGKILL)
+                run.wait()
+            applied = [m["state"] for m in self.json("migrate", "status", status=self.status_of())["migrations"]]
+            self.assertIn(applied, (["pending"] * 3, ["applied"] * 3))
+            outcomes.add(applied[0])
+            self.assertEqual(self.tables(), "copy,orders,tags,users" if applied[0] == "applied" else "orders,users")
+            if applied[0] == "applied":
+                self.migrate("undo")
+            self.assertEqual(self.exported("main"), old)
+            self.whole()
+        self.assertEqual(outcomes, {"pending", "applied"})
+
+    def status_of(self):
+        """What migrate status exits with at the moment."""
+        return subprocess.run([support.BOUGH, "migrate", "status"], cwd=self.dir, env=self.environment(),
+                              capture_output=True).returncode
+
+
+if __name__ == "__main__":
+    support.main()
