@@ -34,8 +34,6 @@ static int plan(struct work *work)
         rc = bough__plan_check_atomic(&work->plan);
     if (rc == BOUGH_OK)
         rc = bough__plan_check_downs(&work->plan, 0);
-    if (rc == BOUGH_OK)
-        rc = bough__syntax_check(&work->plan, 0, work->db);
     return rc;
 }
 
@@ -109,6 +107,8 @@ static int run_atomic(struct work *work)
     if (rc == BOUGH_OK)
         rc = plan(work);
     if (rc == BOUGH_OK)
+        rc = bough__syntax_check(&work->plan, 0, work->db);
+    if (rc == BOUGH_OK)
         rc = bough__violations_read(&work->before, work->db);
     if (rc == BOUGH_OK)
         rc = run_plan(work);
@@ -119,8 +119,10 @@ static int run_atomic(struct work *work)
 
 static int run_one_by_one(struct work *work)
 {
-    int rc = bough__violations_read(&work->before, work->db);
+    int rc = bough__syntax_check(&work->plan, 0, work->db);
 
+    if (rc == BOUGH_OK)
+        rc = bough__violations_read(&work->before, work->db);
     return rc == BOUGH_OK ? run_plan(work) : rc;
 }
 
@@ -132,6 +134,13 @@ static int run(struct work *work)
         rc = work->options->not_atomic ? run_one_by_one(work) : run_atomic(work);
     bough__session_end(&work->session);
     return rc;
+}
+
+static int dry_run(struct work *work)
+{
+    int rc = bough__syntax_check(&work->plan, 0, work->db);
+
+    return rc == BOUGH_OK ? bough__run_fill(work->out, &work->plan) : rc;
 }
 
 static int run_ephemeral(struct work *work)
@@ -154,7 +163,7 @@ int bough__migrate_connection(bough_migration_run *out, sqlite3 *db, const struc
     if (rc == BOUGH_OK)
         bough__run_warn(&work.plan, options);
     if (rc == BOUGH_OK && options->dry_run)
-        rc = bough__run_fill(out, &work.plan);
+        rc = dry_run(&work);
     else if (rc == BOUGH_OK && !bough__plan_is_empty(&work.plan))
         rc = run(&work);
     if (rc == BOUGH_OK && !options->dry_run)
