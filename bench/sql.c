@@ -237,9 +237,6 @@ void bench_workload(const struct bench *bench)
         }
         bough_store_close(store);
     }
-    bench_design_target(work, BOUGH_AT_FULL, STOCK_DELETE_FULL, 0.71);
-    bench_design_target(work, BOUGH_AT_FULL, STOCK_WAL_FULL, 0.84);
-    bench_design_target(work, BOUGH_AT_NORMAL, STOCK_WAL_NORMAL, 0.84);
     bench_remove_tree(store_path);
     free(store_path);
 }

@@ -38,8 +38,10 @@ class StoreTest(unittest.TestCase):
     def uri_of(self, branch):
         return "file:%s/db/%s?vfs=bough" % (self.store, branch)
 
+    PATIENCE = 120  # seconds for a command
+
     def run_program(self, *words):
-        done = subprocess.run([BOUGH, *words], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([BOUGH, *words], capture_output=True, text=True, timeout=self.PATIENCE)
         self.assertEqual(done.returncode, 0, "%s: %s%s" % (words, done.stdout, done.stderr))
         return done.stdout
 

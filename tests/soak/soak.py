@@ -211,6 +211,7 @@ MORTAL = ["writer", "moved", "reader", "forker", "gc"]
 
 
 class Soak(StoreTest):
+    PATIENCE = 120 + SECONDS  # to verify an hour's states takes its time
     SCHEMA = f"""
         PRAGMA page_size=1024;
         CREATE TABLE account(id INTEGER PRIMARY KEY, money INTEGER, filler BLOB);
@@ -252,14 +253,17 @@ class Soak(StoreTest):
         acks, commits = set(), []
         for number in range(ROLES.get(role, 0)):
             path = os.path.join(self.dir, f"{role}.{number}.log")
-            for line in open(path) if os.path.exists(path) else []:
-                words = line.split()
-                if not line.endswith("\n"):
-                    continue
-                if words[0] == "left":
-                    commits.append(words[1])
-                else:
-                    acks.add((int(words[0]), int(words[1])))
+            if not os.path.exists(path):
+                continue
+            with open(path, encoding="utf-8") as lines:
+                for line in lines:
+                    words = line.split()
+                    if not line.endswith("\n"):
+                        continue
+                    if words[0] == "left":
+                        commits.append(words[1])
+                    else:
+                        acks.add((int(words[0]), int(words[1])))
         return acks, commits
 
     def done_rows(self, ref):
