@@ -135,7 +135,7 @@ static void describe(struct cli *cli, struct worktree *worktree, const char *hoo
     free(worktree->migrations);
     worktree->migrations = (char *)directory;
     worktree_note(worktree, &worktree->hooks, &worktree->hook_count, hooks);
-    worktree->own = !worktree_is_inside(worktree->store, worktree->root);
+    worktree_decide_own(worktree);
     worktree->installed = true;
 }
 
@@ -362,8 +362,9 @@ const struct cli_command cmd_git = {
         "install puts hooks into the repository around the working directory. From then on, git switch puts the "
         "database on the branch of the same name; on first use that one is forked from the branch that git's began at. "
         "After a checkout, a merge, a rebase, a cherry-pick or a revert, bough migrate sync runs if the working tree "
-        "has a directory of migrations. The worktree in which the store stands sets the store's current branch; each "
-        "other worktree has a current branch of its own.\n\n"
+        "has a directory of migrations. The main worktree sets the store's current branch; each linked one has a "
+        "current "
+        "branch of its own.\n\n"
         "Hooks that were there run on. A hook of bough's never stops git: what fails is a line on stderr. HEAD without "
         "a branch leaves the database where it is. uninstall puts every file back as it was; the store stays. status "
         "says what is installed, and which branches git has no branch for. hook is what the hooks call.",

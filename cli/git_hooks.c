@@ -420,18 +420,19 @@ static int change_exclude(struct cli *cli, const char *path, const char *insert)
 
 int git_exclude_add(struct cli *cli, const struct worktree *worktree)
 {
-    char *path = NULL;
+    struct worktree home = {0};
+    char *path = exclude_path(worktree);
     char *pattern = NULL;
     char *ignored = NULL;
     int rc = BOUGH_OK;
 
-    if (worktree->own)
-        return BOUGH_OK;
-    path = exclude_path(worktree);
-    pattern = pattern_of(worktree->store + strlen(worktree->root));
-    ignored = GIT_ASK(worktree, "check-ignore", "-q", "--", worktree->store);
-    if (!ignored)
-        rc = change_exclude(cli, path, pattern);
+    if (worktree_of_store(&home, worktree) && !strcmp(home.common, worktree->common)) {
+        pattern = pattern_of(worktree->store + strlen(home.root));
+        ignored = GIT_ASK(&home, "check-ignore", "-q", "--", worktree->store);
+        if (!ignored)
+            rc = change_exclude(cli, path, pattern);
+    }
+    worktree_release(&home);
     free(ignored);
     free(pattern);
     free(path);

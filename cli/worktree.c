@@ -290,7 +290,8 @@ int worktree_remove_records(const struct worktree *worktree)
 
 /* ---- finding ---- */
 
-bool worktree_at(struct worktree *out, const char *directory)
+/* Without the record. */
+static bool find_repository(struct worktree *out, const char *directory)
 {
     *out = (struct worktree){0};
     out->git_dir = find_git_dir(directory);
@@ -300,12 +301,39 @@ bool worktree_at(struct worktree *out, const char *directory)
         return false;
     }
     out->root = out_copy(directory);
+    return true;
+}
+
+bool worktree_of_store(struct worktree *out, const struct worktree *worktree)
+{
+    char *path = out_copy(worktree->store);
+    bool found = false;
+
+    while (!found && worktree_climb(path))
+        found = find_repository(out, path);
+    free(path);
+    return found;
+}
+
+void worktree_decide_own(struct worktree *worktree)
+{
+    struct worktree home = {0};
+
+    worktree->own = strcmp(worktree->git_dir, worktree->common) != 0;
+    if (!worktree->own && !worktree_is_inside(worktree->store, worktree->root) && worktree_of_store(&home, worktree))
+        worktree->own = strcmp(home.common, worktree->common) != 0;
+    worktree_release(&home);
+}
+
+bool worktree_at(struct worktree *out, const char *directory)
+{
+    if (!find_repository(out, directory))
+        return false;
     read_record(out);
-    if (out->installed) {
-        out->own = !worktree_is_inside(out->store, out->root);
-        if (out->own)
-            out->branch = read_line_file(out->git_dir, "bough/branch");
-    }
+    if (out->installed)
+        worktree_decide_own(out);
+    if (out->own)
+        out->branch = read_line_file(out->git_dir, "bough/branch");
     return true;
 }
 

@@ -1,9 +1,9 @@
 /* worktree.h - git working trees that `bough git install` set up, read without git.
  *
  * Install writes a record into the repository: a file bough/install in its common git directory, so that linked
- * worktrees find it too. A worktree in which the store stands follows the store's current branch. Every other one has
- * a current branch of its own, in the file bough/branch of its own git directory, or none at all: it never falls back
- * to a branch that somebody else chose. */
+ * worktrees find it too. The main worktree follows the store's current branch. Each linked one has a current branch of
+ * its own, in the file bough/branch of its own git directory, or none at all: it never falls back to a branch that
+ * somebody else chose. The same holds for a clone that uses the store in another repository's working tree. */
 #ifndef BOUGH_CLI_WORKTREE_H
 #define BOUGH_CLI_WORKTREE_H
 
@@ -33,6 +33,10 @@ bool worktree_at(struct worktree *out, const char *directory);
 /* The nearest one from the directory upwards, up to a directory of another owner; with installed_only, the nearest that
  * install set up. */
 bool worktree_find(struct worktree *out, const char *directory, bool installed_only);
+/* The one around the store of a worktree; false when the store stands in none. */
+bool worktree_of_store(struct worktree *out, const struct worktree *worktree);
+/* Decides whether a worktree keeps a branch of its own. */
+void worktree_decide_own(struct worktree *worktree);
 void worktree_release(struct worktree *worktree);
 
 /* Makes the branch the worktree's own current one: 0 or an errno. */

@@ -847,6 +847,7 @@ class Worktrees(GitCase):
         self.here("git", "uninstall")
         self.git("worktree", "add", "-q", "-b", "other", self.other)
         self.assertEqual(self.json("git", "install", cwd=self.other)["branch"], "other")
+        self.assertEqual(self.git("status", "--porcelain").stdout, "")
         self.assertEqual((self.current(), self.current(self.other)), ("main", "other"))
 
     def test_worktree_inside_the_working_tree(self):
@@ -880,6 +881,25 @@ class Worktrees(GitCase):
         counts = [self.json("sql", name, "SELECT name, count(*) AS n FROM users WHERE name LIKE '%here' GROUP BY name",
                             cwd=self.root)[0] for name in ("main", "other")]
         self.assertEqual(counts, [[{"name": "here", "n": 8}], [{"name": "there", "n": 8}]])
+
+    def test_a_store_beside_the_repository(self):
+        home = self.path("project")
+        code = self.path("project", "code")
+        self.git("clone", "-q", self.root, code)
+        shutil.copy(os.path.join(self.root, "shop.db"), home)
+        self.here("init", "shop.db", cwd=home)
+        self.assertFalse(self.json("git", "install", cwd=code)["own_branch"])
+        self.git("switch", "-q", "-c", "feature", cwd=code)
+        self.assertEqual((self.current(code), self.current(home)), ("feature", "feature"))
+
+    def test_a_clone_that_uses_the_store_of_another(self):
+        clone = self.path("clone")
+        self.git("clone", "-q", self.root, clone)
+        document = self.json("git", "install", "--store", os.path.join(self.root, "shop.bough"), cwd=clone)
+        self.assertTrue(document["own_branch"])
+        self.git("switch", "-q", "-c", "theirs", cwd=clone)
+        self.assertEqual((self.current(clone), self.current()), ("theirs", "main"))
+        self.assertEqual(self.git("status", "--porcelain", cwd=clone).stdout, "")
 
     def test_removed_worktree_leaves_nothing(self):
         self.add_worktree("-b", "other", self.other)
