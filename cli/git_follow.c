@@ -99,6 +99,11 @@ static char *branch_of_empty_rebase(const struct worktree *worktree, const char 
     return branch;
 }
 
+static char *newest_reflog(const struct worktree *worktree)
+{
+    return GIT_ASK(worktree, "log", "-g", "-1", "--no-show-signature", "--format=%gs", "HEAD", "--");
+}
+
 /* Did a person ask for a commit without a branch, and not a rebase or a bisect? */
 static bool is_detached_by_hand(const struct worktree *worktree)
 {
@@ -107,7 +112,7 @@ static bool is_detached_by_hand(const struct worktree *worktree)
 
     if (has_state(worktree, "BISECT_LOG") || has_state(worktree, "rebase-merge") || has_state(worktree, "rebase-apply"))
         return false;
-    text = GIT_ASK(worktree, "log", "-g", "-1", "--no-show-signature", "--format=%gs", "HEAD", "--");
+    text = newest_reflog(worktree);
     by_hand = !text || !text[0] || !strncmp(text, "checkout:", 9);
     free(text);
     return by_hand;
@@ -248,12 +253,13 @@ static int find_other_history(struct cli *cli, char **out, const char *branch)
 static void say_migrated(const char *branch, const struct git_answer *answer)
 {
     char *counts[2] = {NULL, NULL};
+    char *rest = answer->err;
 
     ask_json("SELECT json_array_length(?1, '$.applied'), json_array_length(?1, '$.rolled_back')", answer->out, counts);
     if (counts[0] && counts[1] && (strcmp(counts[0], "0") != 0 || strcmp(counts[1], "0") != 0))
         fprintf(stderr, "bough: branch %s: migrations applied: %s, rolled back: %s\n", branch, counts[0], counts[1]);
-    if (answer->err[0])
-        say(NULL, !strncmp(answer->err, "bough: ", 7) ? answer->err + 7 : answer->err);
+    for (char *line = NULL; (line = git_next_line(&rest)) != NULL;)
+        say(NULL, !strncmp(line, "bough: ", 7) ? line + 7 : line);
     free(counts[0]);
     free(counts[1]);
 }
@@ -372,17 +378,16 @@ static int after_rebase(struct cli *cli)
     return rc;
 }
 
-/* Commits that bring the code of others: of a merge that had conflicts, a cherry-pick, a revert. */
+/* Is it a commit that brings the code of others: of a merge that had conflicts, a cherry-pick, a revert? */
 static bool brings_code(const struct worktree *worktree)
 {
-    char *second = NULL;
-    bool brings = has_state(worktree, "CHERRY_PICK_HEAD") || has_state(worktree, "REVERT_HEAD");
+    static const char *const leads[] = {"commit (merge)", "commit (cherry-pick)", "cherry-pick", "revert"};
+    char *text = newest_reflog(worktree);
+    bool brings = has_state(worktree, "CHERRY_PICK_HEAD");
 
-    if (!brings) {
-        second = GIT_ASK(worktree, "rev-parse", "-q", "--verify", "HEAD^2");
-        brings = second != NULL;
-    }
-    free(second);
+    for (size_t i = 0; text && i < sizeof leads / sizeof leads[0]; i++)
+        brings = brings || !strncmp(text, leads[i], strlen(leads[i]));
+    free(text);
     return brings;
 }
 

@@ -918,5 +918,208 @@ class Worktrees(GitCase):
         self.assertEqual(self.current(inside), "feature")
 
 
+USERS = "-- migrate:up\nCREATE TABLE members(id INTEGER PRIMARY KEY, name TEXT);\n-- migrate:down\nDROP TABLE members;\n"
+POSTS = "-- migrate:up\nCREATE TABLE posts(id INTEGER PRIMARY KEY);\n-- migrate:down\nDROP TABLE posts;\n"
+LIKES = "-- migrate:up\nCREATE TABLE likes(id INTEGER PRIMARY KEY);\n-- migrate:down\nDROP TABLE likes;\n"
+FAILS = "-- migrate:up\nCREATE TABLE fine(a);\nINSERT INTO members VALUES (1, abs(-9223372036854775807 - 1));\n"
+
+
+class Migrations(GitCase):
+    """main has the migration 1; what hooks make of other code."""
+    directory = "migrations"
+
+    def setUp(self):
+        super().setUp()
+        self.migration("1_members", USERS)
+        self.here("migrate", "sync", "--dir", self.directory)
+        self.here("git", "install")
+
+    def migration(self, name, text, cwd=None):
+        path = f"{self.directory}/{name}.sql"
+        self.write(path, text, cwd=cwd)
+        self.git("add", path, cwd=cwd)
+        self.git("commit", "-q", "-m", name, cwd=cwd)
+
+    def tables(self, branch):
+        rows = self.json("sql", branch, "SELECT name FROM sqlite_schema WHERE name IN ('members', 'posts', 'likes', 'fine') "
+                         "ORDER BY 1", cwd=self.root)[0]
+        return [row["name"] for row in rows]
+
+    def make_posts(self):
+        """A branch of git with the migration 2, which the database has not seen."""
+        self.git("switch", "-q", "-c", "posts")
+        self.migration("2_posts", POSTS)
+        self.git("switch", "-q", "main")
+
+    def test_switch_brings_the_database_in_step(self):
+        self.make_posts()
+        self.assertEqual(self.tables("posts"), ["members"])
+        self.assertEqual(self.said("switch", "posts"),
+                         ["the database is on branch posts", "branch posts: migrations applied: 1, rolled back: 0"])
+        self.assertEqual((self.tables("posts"), self.tables("main")), (["members", "posts"], ["members"]))
+        self.assertEqual(self.said("switch", "main"), ["the database is on branch main"])
+
+    def test_merge(self):
+        self.make_posts()
+        self.assertEqual(self.said("merge", "posts"), ["branch main: migrations applied: 1, rolled back: 0"])
+        self.assertEqual(self.tables("main"), ["members", "posts"])
+        self.migration("4_likes", LIKES)
+        self.here("migrate", "sync", "--dir", self.directory)
+        self.git("reset", "-q", "--hard", "HEAD~1")
+        self.assertEqual(self.tables("main"), ["likes", "members", "posts"], "git has no hook for reset")
+        self.assertEqual(self.said("checkout", "main"), ["branch main: migrations applied: 0, rolled back: 1"])
+
+    def test_merge_with_a_conflict(self):
+        self.make_posts()
+        self.write("code", "main")
+        self.git("commit", "-q", "-a", "-m", "x")
+        self.git("switch", "-q", "posts")
+        self.here("reset", "posts", "--to", "main")
+        self.write("code", "posts")
+        self.git("commit", "-q", "-a", "-m", "y")
+        self.git("switch", "-q", "main")
+        self.assertEqual(self.said("merge", "posts", status=1), [])
+        self.assertEqual(self.tables("main"), ["members"])
+        self.write("code", "both")
+        self.assertEqual(self.said("commit", "-a", "-m", "merged"), ["branch main: migrations applied: 1, rolled back: 0"])
+        self.assertEqual(self.tables("main"), ["members", "posts"])
+
+    def test_rebase_of_each_kind(self):
+        self.make_posts()
+        applied = "branch {}: migrations applied: 1, rolled back: 0"
+        late = "warning: migrations/2_posts.sql is older than a migration that is applied already; it runs after that one"
+        self.git("branch", "plain", "main")
+        for name, backend in (("likes", "--merge"), ("other", "--apply")):
+            self.git("switch", "-q", "-c", name, "main")
+            self.migration("3_likes", LIKES)
+            self.here("migrate", "sync")
+            self.assertEqual(self.said("rebase", backend, "posts"), [applied.format(name), late])
+            self.assertEqual(self.tables(name), ["likes", "members", "posts"])
+        self.git("switch", "-q", "plain")
+        self.assertEqual(self.said("rebase", "posts"), [applied.format("plain")], "nothing to replay")
+        self.assertEqual(self.tables("plain"), ["members", "posts"])
+
+    def test_cherry_pick_and_revert(self):
+        self.make_posts()
+        self.assertEqual(self.said("cherry-pick", "posts"), ["branch main: migrations applied: 1, rolled back: 0"])
+        self.assertEqual(self.said("revert", "--no-edit", "HEAD"), ["branch main: migrations applied: 0, rolled back: 1"])
+        self.assertEqual(self.tables("main"), ["members"])
+        self.git("switch", "-q", "-c", "conflict", "main~2")
+        self.write(f"{self.directory}/2_posts.sql", "-- nothing yet\n")
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "in the way")
+        self.assertEqual(self.said("cherry-pick", "posts", status=1), [])
+        self.write(f"{self.directory}/2_posts.sql", POSTS)
+        self.assertEqual(self.said("commit", "-a", "-m", "picked"),
+                         ["branch conflict: migrations applied: 1, rolled back: 0"])
+
+    def test_a_commit_is_no_sync(self):
+        """Work on a migration goes on over several commits; the database is not touched."""
+        self.write(f"{self.directory}/2_posts.sql", POSTS)
+        self.git("add", ".")
+        self.assertEqual(self.said("commit", "-m", "posts"), [])
+        self.assertEqual(self.said("commit", "--amend", "-m", "more posts"), [])
+        self.assertEqual(self.tables("main"), ["members"])
+
+    def test_code_of_others_that_nobody_is_on(self):
+        self.make_posts()
+        self.assertEqual(self.said("checkout", "--detach", "posts"), ["HEAD is on no branch; the database stays on branch main"])
+        self.assertEqual(self.tables("main"), ["members"])
+        self.git("switch", "-q", "main")
+        self.git("bisect", "start", "posts", "main")
+        self.git("bisect", "reset")
+        self.assertEqual((self.tables("main"), self.tables("posts")), (["members"], ["members"]))
+
+    def test_a_migration_that_fails_stops_nothing(self):
+        self.git("switch", "-q", "-c", "broken")
+        self.migration("2_broken", FAILS)
+        self.git("switch", "-q", "main")
+        said = self.said("switch", "broken")
+        self.assertEqual(len(said), 2, said)
+        self.assertRegex(said[1], "^branch broken: bough migrate sync: .*2_broken.sql")
+        self.assertEqual(self.tables("broken"), ["members"])
+        self.assertEqual(self.git("branch", "--show-current").stdout, "broken\n")
+
+    def test_protected_branch(self):
+        self.make_posts()
+        self.here("protect", "posts")
+        said = self.said("switch", "posts")
+        self.assertEqual(len(said), 2, said)
+        self.assertIn("protected", said[0])
+        self.assertIn("protected", said[1])
+        self.assertEqual(self.tables("posts"), ["members"])
+
+    def test_worktrees_have_migrations_of_their_own(self):
+        self.make_posts()
+        other = self.path("other")
+        self.assertEqual(self.said("worktree", "add", other, "posts"),
+                         ["the database is on branch posts", "branch posts: migrations applied: 1, rolled back: 0"])
+        self.migration("3_likes", LIKES, cwd=other)
+        self.assertEqual(self.said("checkout", "posts", cwd=other), ["branch posts: migrations applied: 1, rolled back: 0"])
+        self.assertEqual((self.tables("main"), self.tables("posts")), (["members"], ["likes", "members", "posts"]))
+
+    def test_the_history_of_another_tool_is_not_run_again(self):
+        self.git("switch", "-q", "-c", "young")
+        self.here("sql", "young", "DROP TABLE migrations; CREATE TABLE schema_migrations(version TEXT PRIMARY KEY); "
+                  "INSERT INTO schema_migrations VALUES ('1')")
+        said = self.said("checkout", "young")
+        self.assertEqual(len(said), 1)
+        self.assertIn("schema_migrations", said[0])
+        self.assertIn("bough migrate adopt", said[0])
+
+    def test_no_directory_no_migrations(self):
+        self.git("switch", "-q", "-c", "before")
+        self.git("rm", "-q", "-r", self.directory)
+        self.git("commit", "-q", "-m", "without")
+        self.assertEqual(self.said("checkout", "before"), [])
+        self.assertEqual(self.tables("before"), ["members"])
+
+    def test_turned_off(self):
+        self.make_posts()
+        self.here("git", "install", "--no-migrate")
+        self.assertEqual(self.said("switch", "posts"), ["the database is on branch posts"])
+        self.assertEqual(self.tables("posts"), ["members"])
+
+    def test_a_branch_chosen_by_hand_stays_after_a_merge(self):
+        self.make_posts()
+        self.here("branch", "mine", "main")
+        self.here("switch", "mine")
+        self.assertEqual(self.said("merge", "posts"), ["branch mine: migrations applied: 1, rolled back: 0"])
+        self.assertEqual((self.current(), self.tables("main")), ("mine", ["members"]))
+
+    def test_killed_during_the_migration(self):
+        """The whole group dies with the migration running: the branch is as before, and the next checkout goes on."""
+        self.git("switch", "-q", "-c", "long")
+        self.migration("2_long", "-- migrate:up\nCREATE TABLE fine(a);\nWITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+                       "FROM n WHERE i < 3000000) INSERT INTO fine SELECT sum(i) FROM n;\n-- migrate:down\nDROP TABLE fine;\n")
+        self.git("switch", "-q", "main")
+        before = self.json("log", "long", cwd=self.root)[0]["root"]
+        for seconds in (0.05, 0.15, 0.3):
+            process = subprocess.Popen(["git", "checkout", "-q", "long"], cwd=self.root, env=self.environment(),
+                                       start_new_session=True, stderr=subprocess.DEVNULL)
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            self.assertIn((self.tables("long"), self.json("log", "long", cwd=self.root)[0]["root"] == before),
+                          ((["members"], True), (["fine", "members"], False)))
+            for name in ("index.lock", "HEAD.lock"):
+                if os.path.exists(os.path.join(self.root, ".git", name)):
+                    os.unlink(os.path.join(self.root, ".git", name))
+        self.git("checkout", "-q", "-f", "long")
+        self.assertEqual(self.tables("long"), ["fine", "members"])
+
+
+class MigrationsElsewhere(GitCase):
+    def test_directory(self):
+        self.write("db/the changes/1_members.sql", USERS)
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "1")
+        self.here("git", "install", "--dir", "db/the changes")
+        self.assertEqual(self.said("switch", "-c", "feature"), ["the database is on branch feature, forked from main",
+                                                                "branch feature: migrations applied: 1, rolled back: 0"])
+
+
 if __name__ == "__main__":
     support.main()
