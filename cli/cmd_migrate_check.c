@@ -1,5 +1,5 @@
 /* cmd_migrate_check.c - bough migrate check: pending migrations up, down and up again, on copies. */
-#include "check.h"
+#include "checks.h"
 #include "cmd_migrate.h"
 #include "forks.h"
 

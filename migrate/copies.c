@@ -1,5 +1,5 @@
-/* copies.c - bough__copies_by_backup of check.h: temporary databases of SQLite's, which vanish when they are closed. */
-#include "check.h"
+/* copies.c - bough__copies_by_backup: temporary databases of SQLite's, which vanish when they are closed. */
+#include "checks.h"
 #include "report.h"
 
 static int copy(void *context, sqlite3 **out, sqlite3 *from)

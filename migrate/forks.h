@@ -2,7 +2,7 @@
 #ifndef BOUGH_MIGRATE_FORKS_H
 #define BOUGH_MIGRATE_FORKS_H
 
-#include "check.h"
+#include "checks.h"
 
 /* A connection to what REF means: a branch for writing, anything else read-only. */
 int bough__state_open(sqlite3 **out, bough_store *store, const char *ref);

@@ -56,8 +56,9 @@ static int finish(sqlite3 *db, sqlite3_stmt *statement, int rc)
 static int execute(sqlite3 *db, const char *table, const char *format)
 {
     sqlite3_stmt *statement = NULL;
+    int rc = prepare(&statement, db, table, format);
 
-    return finish(db, statement, prepare(&statement, db, table, format));
+    return finish(db, statement, rc);
 }
 
 /* ---- shape ---- */

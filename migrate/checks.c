@@ -1,8 +1,8 @@
-/* check.c - see check.h.
+/* checks.c - see checks.h.
  *
  * `now` is a copy on which one pending migration after the other goes up, down and up again. `before` is a copy of it
  * from before each of them, to compare with and to start again from. */
-#include "check.h"
+#include "checks.h"
 
 #include "apply.h"
 #include "differences.h"

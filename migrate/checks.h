@@ -1,7 +1,7 @@
-/* check.h - are the pending migrations right? Each goes up, down and up again, on copies; after the down, schema and
+/* checks.h - are the pending migrations right? Each goes up, down and up again, on copies; after the down, schema and
  * rows must be those from before. */
-#ifndef BOUGH_MIGRATE_CHECK_H
-#define BOUGH_MIGRATE_CHECK_H
+#ifndef BOUGH_MIGRATE_CHECKS_H
+#define BOUGH_MIGRATE_CHECKS_H
 
 #include "migration.h"
 
