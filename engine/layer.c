@@ -490,8 +490,9 @@ static int new_layer(struct bough__layer **out, struct bough__space *space, cons
 static int attach(struct bough__layer *layer)
 {
     bool first = false, same_boot = false;
-    int rc = bough__shm_open(&layer->shm, &first, &same_boot, layer->space->directory, layer->number,
-                             layer->space->mode, 10000);
+    struct bough__space *space = layer->space;
+    int rc = bough__shm_open(&layer->shm, &first, &same_boot, space->directory, &space->locks_fd, layer->number,
+                             space->mode, 10000);
     if (rc != BOUGH_OK)
         return rc;
     if (layer->shm.is_private)

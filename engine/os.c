@@ -265,6 +265,14 @@ int bough__os_lock(int fd, uint64_t byte, enum bough__lock_kind kind, const char
     }
 }
 
+void bough__os_unlock(int fd, uint64_t byte, uint64_t len_bytes)
+{
+    struct flock lock = one_byte(byte, BOUGH__UNLOCK);
+    lock.l_len = (off_t)len_bytes;
+    while (bough__os.lock(fd, F_OFD_SETLK, &lock) != 0 && errno == EINTR)
+        continue;
+}
+
 static uint64_t monotonic_us(void)
 {
     struct timespec now;

@@ -80,6 +80,8 @@ enum bough__lock_kind { BOUGH__UNLOCK, BOUGH__SHARED, BOUGH__EXCLUSIVE };
 int bough__os_lock(int fd, uint64_t byte, enum bough__lock_kind kind, const char *path);
 /* The same, trying for up to timeout_ms. */
 int bough__os_lock_wait(int fd, uint64_t byte, enum bough__lock_kind kind, uint32_t timeout_ms, const char *path);
+/* Gives up what the descriptor holds of a range. */
+void bough__os_unlock(int fd, uint64_t byte, uint64_t len_bytes);
 /* True when some other descriptor holds a lock that conflicts with an exclusive one. */
 bool bough__os_is_locked(int fd, uint64_t byte);
 

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "os.h"
+#include "space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 #define LOCK_DEAD_MAN 0
 #define LOCK_CLOSING 2
 #define LOCK_OPENERS 16
+#define LOCKS 128 /* bytes for each number */
+_Static_assert(LOCK_OPENERS + BOUGH__SHM_OPENERS <= LOCKS, "openers have bytes of their own");
 
 /* Lives in memory that only processes of one machine share, so native integers do. */
 struct bough__shm_map {
@@ -38,19 +41,46 @@ _Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the f
 
 /* ---- opening and closing ---- */
 
-/* The file that we locked may have been removed by its last closer between our open and our lock. */
-static int still_linked(bool *out, int fd, const char *path)
+static int lock_byte(const struct bough__shm *shm, uint64_t byte, enum bough__lock_kind kind)
 {
-    struct stat st = {0};
-    if (bough__os.fstat(fd, &st) != 0)
-        return bough__fail_errno("look at", path);
-    *out = st.st_nlink > 0;
-    return BOUGH_OK;
+    return bough__os_lock(shm->fd, shm->first_byte + byte, kind, shm->path);
 }
 
-static int map_file(struct bough__shm *shm)
+static void unlock_all(const struct bough__shm *shm)
 {
-    void *map = bough__process_map(&shm->mapping, SHM_SIZE, shm->fd);
+    if (shm->fd >= 0)
+        bough__os_unlock(shm->fd, shm->first_byte, LOCKS);
+}
+
+static int open_locks(int *out_fd, const char *directory, int flags)
+{
+    char *path = bough__format("%s/" BOUGH__STORE_FILE, directory);
+    int rc = path != NULL ? bough__os_open(out_fd, path, flags | O_NOFOLLOW | O_NONBLOCK, 0) : bough__fail_memory();
+    int error = errno;
+    free(path);
+    errno = error;
+    return rc;
+}
+
+/* A handle on nothing, that has its names. */
+static int start(struct bough__shm *out, const char *directory, uint32_t number)
+{
+    *out = (struct bough__shm){.fd = -1, .opener = -1, .first_byte = BOUGH__STORE_LAYER_BYTES + (uint64_t)number * LOCKS};
+    out->path = bough__format("%s/run/%u.shm", directory, number);
+    return out->path != NULL ? BOUGH_OK : bough__fail_memory();
+}
+
+/* The same, with a descriptor of the locks for itself: its user is a stranger to the layers that this process has. */
+static int start_alone(struct bough__shm *out, const char *directory, uint32_t number, int flags)
+{
+    int rc = start(out, directory, number);
+    out->owns_fd = true;
+    return rc == BOUGH_OK ? open_locks(&out->fd, directory, flags) : rc;
+}
+
+static int map_file(struct bough__shm *shm, int fd)
+{
+    void *map = bough__process_map(&shm->mapping, SHM_SIZE, fd);
     if (map == MAP_FAILED)
         return bough__fail_errno("map", shm->path);
     shm->map = map;
@@ -67,18 +97,49 @@ static void unmap(struct bough__shm *shm)
     shm->mapping = (struct bough__process_mapping){0};
 }
 
-/* The one who holds the dead-man lock exclusively starts from nothing, but for the flag that must outlive processes. */
-static int build(struct bough__shm *shm, bool *out_same_boot)
+/* The folder holds nothing that matters between openings, so it may have been lost on the way (a copy without empty
+ * folders, say). */
+static int make_file(int *out_fd, const struct bough__shm *shm, mode_t mode)
 {
+    int rc = bough__os_open(out_fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    if (rc != BOUGH_NOT_FOUND)
+        return rc;
+    char *folder = bough__strdup(shm->path);
+    if (folder == NULL)
+        return bough__fail_memory();
+    *strrchr(folder, '/') = '\0';
+    rc = BOUGH_OK;
+    if (bough__os.mkdir(folder, mode | (mode & 0444) >> 2 | S_IWUSR | S_IXUSR) != 0 && errno != EEXIST)
+        rc = bough__fail_errno("make", folder);
+    int error = errno;
+    free(folder);
+    errno = error;
+    return rc != BOUGH_OK ? rc : bough__os_open(out_fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+}
+
+/* The file in its full length, made where there is none. */
+static int map_whole(struct bough__shm *shm, mode_t mode)
+{
+    int fd = -1;
     uint64_t size = 0;
-    int rc = bough__os_size(&size, shm->fd, shm->path);
+    int rc = make_file(&fd, shm, mode);
+    if (rc == BOUGH_OK)
+        rc = bough__os_size(&size, fd, shm->path);
     if (rc == BOUGH_OK && size < SHM_SIZE) {
         static const uint8_t zeros[SHM_SIZE];
         /* Written and not only extended: a store into a hole of a full disk would be SIGBUS. */
-        rc = bough__os_write(shm->fd, zeros, sizeof zeros, 0, shm->path);
+        rc = bough__os_write(fd, zeros, sizeof zeros, 0, shm->path);
     }
     if (rc == BOUGH_OK)
-        rc = map_file(shm);
+        rc = map_file(shm, fd);
+    bough__os_close(&fd);
+    return rc;
+}
+
+/* The one who holds the dead-man lock exclusively starts from nothing, but for the flag that must outlive processes. */
+static int build(struct bough__shm *shm, bool *out_same_boot, mode_t mode)
+{
+    int rc = map_whole(shm, mode);
     if (rc != BOUGH_OK)
         return rc;
 
@@ -144,7 +205,7 @@ static void clear_number(struct bough__shm *shm, int opener)
 static int name_opener(struct bough__shm *shm)
 {
     for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
-        int rc = bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE, shm->path);
+        int rc = lock_byte(shm, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE);
         if (rc == BOUGH_BUSY)
             continue;
         if (rc != BOUGH_OK)
@@ -158,62 +219,46 @@ static int name_opener(struct bough__shm *shm)
                        BOUGH__SHM_OPENERS);
 }
 
-/* The folder holds nothing that matters between openings, so it may have been lost on the way (a copy without empty
- * folders, say). */
-static int open_file(struct bough__shm *shm, mode_t mode)
+/* What others have built, while the dead-man lock is shared. *out_again: its builder failed or died, or its last closer
+ * has just removed it. */
+static int join(struct bough__shm *shm, bool *out_again)
 {
-    int rc = bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
-    if (rc != BOUGH_NOT_FOUND)
-        return rc;
-    char *folder = bough__strdup(shm->path);
-    if (folder == NULL)
-        return bough__fail_memory();
-    *strrchr(folder, '/') = '\0';
-    rc = BOUGH_OK;
-    if (bough__os.mkdir(folder, mode | (mode & 0444) >> 2 | S_IWUSR | S_IXUSR) != 0 && errno != EEXIST)
-        rc = bough__fail_errno("make", folder);
-    int error = errno;
-    free(folder);
-    errno = error;
-    return rc != BOUGH_OK ? rc : bough__os_open(&shm->fd, shm->path, O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    int fd = -1;
+    uint64_t size = 0;
+    int rc = bough__os_open(&fd, shm->path, O_RDWR | O_NOFOLLOW, 0);
+    *out_again = rc == BOUGH_NOT_FOUND;
+    if (rc == BOUGH_OK)
+        rc = bough__os_size(&size, fd, shm->path);
+    if (rc == BOUGH_OK && size < SHM_SIZE)
+        *out_again = true;
+    else if (rc == BOUGH_OK)
+        rc = map_file(shm, fd);
+    bough__os_close(&fd);
+    if (rc == BOUGH_OK && shm->map != NULL && shm->map->magic == 0)
+        *out_again = true;
+    else if (rc == BOUGH_OK && shm->map != NULL && shm->map->magic != SHM_MAGIC)
+        rc = bough__fail(BOUGH_IO, "%s: in use by another version of bough", shm->path);
+    return *out_again ? BOUGH_OK : rc;
 }
 
-/* One try. *out_again: the file vanished or was never finished; open it anew. */
+/* One try. *out_again: open it anew. */
 static int try_open(struct bough__shm *shm, bool *out_first, bool *out_same_boot, bool *out_again, mode_t mode,
                     uint32_t timeout_ms)
 {
-    bool linked = false;
     *out_again = false;
-    int rc = open_file(shm, mode);
-    if (rc != BOUGH_OK)
-        return rc;
-    rc = bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path);
+    int rc = lock_byte(shm, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE);
     *out_first = rc == BOUGH_OK;
     if (rc == BOUGH_BUSY)
-        rc = bough__os_lock_wait(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, timeout_ms, shm->path);
+        rc = bough__os_lock_wait(shm->fd, shm->first_byte + LOCK_DEAD_MAN, BOUGH__SHARED, timeout_ms, shm->path);
     if (rc == BOUGH_OK)
-        rc = still_linked(&linked, shm->fd, shm->path);
-    if (rc == BOUGH_OK && !linked)
-        *out_again = true;
-    else if (rc == BOUGH_OK && *out_first)
-        rc = build(shm, out_same_boot);
-    else if (rc == BOUGH_OK) {
-        uint64_t size = 0;
-        rc = bough__os_size(&size, shm->fd, shm->path);
-        if (rc == BOUGH_OK && size < SHM_SIZE)
-            *out_again = true;
-        else if (rc == BOUGH_OK)
-            rc = map_file(shm);
-        if (rc == BOUGH_OK && shm->map != NULL && shm->map->magic == 0)
-            *out_again = true; /* its builder failed or died */
-        else if (rc == BOUGH_OK && shm->map != NULL && shm->map->magic != SHM_MAGIC)
-            rc = bough__fail(BOUGH_IO, "%s: in use by another version of bough", shm->path);
-    }
+        rc = *out_first ? build(shm, out_same_boot, mode) : join(shm, out_again);
     if (rc == BOUGH_FULL && *out_first)
         bough__os.unlink(shm->path); /* locked by us and of no use to anybody */
     if (rc != BOUGH_OK || *out_again) {
+        int error = errno;
         unmap(shm);
-        bough__os_close(&shm->fd);
+        unlock_all(shm);
+        errno = error;
     }
     return rc;
 }
@@ -225,24 +270,26 @@ static int open_private(struct bough__shm *shm, int code)
     if (map == MAP_FAILED)
         return bough__fail_errno("map memory for", shm->path);
     shm->map = map;
+    shm->fd = -1;
     shm->is_private = true;
     shm->private_code = code;
     return BOUGH_OK;
 }
 
-int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory,
+int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory, int *locks_fd,
                     uint32_t number, mode_t mode, uint32_t timeout_ms)
 {
-    int rc = BOUGH_OK;
-    *out = (struct bough__shm){.fd = -1, .opener = -1};
     *out_first = *out_same_boot = false;
-    out->path = bough__format("%s/run/%u.shm", directory, number);
-    if (out->path == NULL)
-        return bough__fail_memory();
+    int rc = start(out, directory, number);
+    if (rc != BOUGH_OK)
+        return rc;
     for (int tries = 0; tries < 1000; tries++) {
         bool again = false;
         errno = 0;
-        rc = try_open(out, out_first, out_same_boot, &again, mode, timeout_ms);
+        rc = *locks_fd >= 0 ? BOUGH_OK : open_locks(locks_fd, directory, O_RDWR);
+        out->fd = *locks_fd;
+        if (rc == BOUGH_OK)
+            rc = try_open(out, out_first, out_same_boot, &again, mode, timeout_ms);
         if (rc == BOUGH_FULL || (rc == BOUGH_IO && (errno == EACCES || errno == EROFS || errno == EPERM))) {
             *out_first = true;
             rc = open_private(out, rc);
@@ -262,23 +309,23 @@ int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot
 
 int bough__shm_look(struct bough__shm *out, const char *directory, uint32_t number)
 {
+    int fd = -1;
     uint64_t size = 0;
-    *out = (struct bough__shm){.fd = -1, .opener = -1};
-    out->path = bough__format("%s/run/%u.shm", directory, number);
-    if (out->path == NULL)
-        return bough__fail_memory();
-    int rc = bough__os_open(&out->fd, out->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    int rc = start_alone(out, directory, number, O_RDONLY);
     if (rc == BOUGH_OK)
-        rc = bough__os_size(&size, out->fd, out->path);
+        rc = bough__os_open(&fd, out->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_size(&size, fd, out->path);
     if (rc == BOUGH_OK && size < SHM_SIZE)
         rc = bough__fail(BOUGH_CORRUPT, "%s: %llu bytes are too few", out->path, (unsigned long long)size);
     if (rc == BOUGH_OK) {
-        void *map = bough__os.mmap(NULL, SHM_SIZE, PROT_READ, MAP_SHARED, out->fd, 0);
+        void *map = bough__os.mmap(NULL, SHM_SIZE, PROT_READ, MAP_SHARED, fd, 0);
         if (map == MAP_FAILED)
             rc = bough__fail_errno("map", out->path);
         else
             out->map = map;
     }
+    bough__os_close(&fd);
     if (rc == BOUGH_OK && atomic_load(&out->map->magic) != SHM_MAGIC)
         rc = bough__fail(BOUGH_CORRUPT, "%s: was never finished, or is of another version of bough", out->path);
     if (rc != BOUGH_OK)
@@ -292,16 +339,16 @@ int bough__shm_ready(struct bough__shm *shm)
     if (shm->is_private)
         return BOUGH_OK;
     int rc = name_opener(shm);
-    return rc != BOUGH_OK ? rc : bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, shm->path);
+    return rc != BOUGH_OK ? rc : lock_byte(shm, LOCK_DEAD_MAN, BOUGH__SHARED);
 }
 
 bool bough__shm_is_last(struct bough__shm *shm)
 {
     if (shm->is_private)
         return false;
-    if (bough__os_lock_wait(shm->fd, LOCK_CLOSING, BOUGH__EXCLUSIVE, 1000, shm->path) != BOUGH_OK)
+    if (bough__os_lock_wait(shm->fd, shm->first_byte + LOCK_CLOSING, BOUGH__EXCLUSIVE, 1000, shm->path) != BOUGH_OK)
         return false;
-    return bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path) == BOUGH_OK;
+    return lock_byte(shm, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE) == BOUGH_OK;
 }
 
 void bough__shm_close(struct bough__shm *shm, bool remove)
@@ -315,7 +362,9 @@ void bough__shm_close(struct bough__shm *shm, bool remove)
     }
     if (remove && !shm->is_private && shm->path != NULL)
         bough__os.unlink(shm->path);
-    bough__os_close(&shm->fd); /* gives up every lock */
+    unlock_all(shm);
+    if (shm->owns_fd)
+        bough__os_close(&shm->fd);
     free(shm->path);
     *shm = (struct bough__shm){.fd = -1, .opener = -1};
 }
@@ -376,7 +425,7 @@ static int refuse_private(const struct bough__shm *shm)
 
 static bool is_alive(const struct bough__shm *shm, uint32_t owner)
 {
-    return owner <= BOUGH__SHM_OPENERS && bough__os_is_locked(shm->fd, LOCK_OPENERS + (uint64_t)owner - 1);
+    return owner <= BOUGH__SHM_OPENERS && bough__os_is_locked(shm->fd, shm->first_byte + LOCK_OPENERS + (uint64_t)owner - 1);
 }
 
 /* From a writer that died. While we hold his number's lock nobody can be him, so nobody is robbed. */
@@ -384,10 +433,10 @@ static bool bury_writer(struct bough__shm *shm, uint32_t owner)
 {
     uint64_t byte = LOCK_OPENERS + (uint64_t)owner - 1;
     if (owner == 0 || owner > BOUGH__SHM_OPENERS || owner == (uint32_t)shm->opener + 1 ||
-        bough__os_lock(shm->fd, byte, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
+        lock_byte(shm, byte, BOUGH__EXCLUSIVE) != BOUGH_OK)
         return false;
     clear_number(shm, (int)owner - 1);
-    (void)bough__os_lock(shm->fd, byte, BOUGH__UNLOCK, shm->path);
+    (void)lock_byte(shm, byte, BOUGH__UNLOCK);
     return true;
 }
 
@@ -419,12 +468,12 @@ int bough__shm_seize(struct bough__shm *shm)
 {
     if (shm->is_private)
         return refuse_private(shm);
-    return bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, shm->path);
+    return lock_byte(shm, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE);
 }
 
 void bough__shm_unseize(struct bough__shm *shm)
 {
-    (void)bough__os_lock(shm->fd, LOCK_DEAD_MAN, BOUGH__SHARED, shm->path);
+    (void)lock_byte(shm, LOCK_DEAD_MAN, BOUGH__SHARED);
 }
 
 size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPENERS])
@@ -435,7 +484,7 @@ size_t bough__shm_pids(const struct bough__shm *shm, int32_t out[BOUGH__SHM_OPEN
     for (int i = 0; i < BOUGH__SHM_OPENERS; i++) {
         int32_t pid = atomic_load(&shm->map->pids[i]);
         /* The lock says whether the process still lives; a pid alone may be someone else's by now. */
-        if (i != shm->opener && pid != 0 && bough__os_is_locked(shm->fd, LOCK_OPENERS + (uint64_t)i))
+        if (i != shm->opener && pid != 0 && bough__os_is_locked(shm->fd, shm->first_byte + LOCK_OPENERS + (uint64_t)i))
             out[count++] = pid;
     }
     return count;
@@ -558,11 +607,11 @@ static void bury(struct bough__shm *shm)
         if (!has_pins[i] || i == shm->opener)
             continue;
         /* With the lock in hand nobody can take the number while its pins go. */
-        if (bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE, shm->path) != BOUGH_OK)
+        if (lock_byte(shm, LOCK_OPENERS + (uint64_t)i, BOUGH__EXCLUSIVE) != BOUGH_OK)
             continue;
         clear_number(shm, i);
         shm->map->pids[i] = 0;
-        (void)bough__os_lock(shm->fd, LOCK_OPENERS + (uint64_t)i, BOUGH__UNLOCK, shm->path);
+        (void)lock_byte(shm, LOCK_OPENERS + (uint64_t)i, BOUGH__UNLOCK);
     }
 }
 
@@ -650,24 +699,29 @@ bool bough__shm_all_at_newest(struct bough__shm *shm)
 
 /* ---- trees, for gc ---- */
 
+static int read_magic(uint64_t *out, const char *path)
+{
+    int fd = -1;
+    size_t len = 0;
+    int rc = bough__os_open(&fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_read_some(&len, fd, out, sizeof *out, 0, path);
+    bough__os_close(&fd);
+    return rc;
+}
+
 /* *out_is_open false: nobody has it open, or its first opener has not told of anything yet. */
 static int look_if_open(struct bough__shm *out, bool *out_is_open, const char *directory, uint32_t number)
 {
     uint64_t magic = 0;
-    size_t len = 0;
     *out_is_open = false;
-    *out = (struct bough__shm){.fd = -1, .opener = -1};
-    char *path = bough__format("%s/run/%u.shm", directory, number);
-    if (path == NULL)
-        return bough__fail_memory();
-    int rc = bough__os_open(&out->fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-    bool is_locked = rc == BOUGH_OK && bough__os_is_locked(out->fd, LOCK_DEAD_MAN);
+    int rc = start_alone(out, directory, number, O_RDONLY);
+    bool is_locked = rc == BOUGH_OK && bough__os_is_locked(out->fd, out->first_byte + LOCK_DEAD_MAN);
     if (is_locked)
-        rc = bough__os_read_some(&len, out->fd, &magic, sizeof magic, 0, path);
-    if (is_locked && rc == BOUGH_OK && magic != 0 && magic != SHM_MAGIC)
-        rc = bough__fail(BOUGH_BUSY, "%s: in use by another version of bough", path);
-    bough__os_close(&out->fd);
-    free(path);
+        rc = read_magic(&magic, out->path);
+    if (rc == BOUGH_OK && magic != 0 && magic != SHM_MAGIC)
+        rc = bough__fail(BOUGH_BUSY, "%s: in use by another version of bough", out->path);
+    bough__shm_close(out, false);
     if (rc == BOUGH_NOT_FOUND || (rc == BOUGH_OK && (!is_locked || magic == 0)))
         return BOUGH_OK;
     if (rc == BOUGH_OK)
@@ -677,22 +731,11 @@ static int look_if_open(struct bough__shm *out, bool *out_is_open, const char *d
     return rc == BOUGH_NOT_FOUND || rc == BOUGH_CORRUPT ? BOUGH_OK : rc;
 }
 
-int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number, mode_t mode)
+int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number)
 {
-    bool is_linked = false;
-    int rc = BOUGH_OK;
-    *out = (struct bough__shm){.fd = -1, .opener = -1};
-    out->path = bough__format("%s/run/%u.shm", directory, number);
-    if (out->path == NULL)
-        return bough__fail_memory();
-    while (rc == BOUGH_OK && !is_linked) {
-        bough__os_close(&out->fd);
-        rc = open_file(out, mode);
-        if (rc == BOUGH_OK)
-            rc = bough__os_lock(out->fd, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE, out->path);
-        if (rc == BOUGH_OK)
-            rc = still_linked(&is_linked, out->fd, out->path);
-    }
+    int rc = start_alone(out, directory, number, O_RDWR);
+    if (rc == BOUGH_OK)
+        rc = lock_byte(out, LOCK_DEAD_MAN, BOUGH__EXCLUSIVE);
     if (rc != BOUGH_OK)
         bough__shm_close(out, false);
     return rc;
@@ -700,13 +743,10 @@ int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t numb
 
 bool bough__shm_is_open(const char *directory, uint32_t number)
 {
-    int fd = -1;
-    char *path = bough__format("%s/run/%u.shm", directory, number);
-    bool is_open = path == NULL;
-    if (path != NULL && bough__os_open(&fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) == BOUGH_OK)
-        is_open = bough__os_is_locked(fd, LOCK_DEAD_MAN);
-    bough__os_close(&fd);
-    free(path);
+    struct bough__shm shm = {.fd = -1};
+    bool is_open = start_alone(&shm, directory, number, O_RDONLY) != BOUGH_OK ||
+                   bough__os_is_locked(shm.fd, shm.first_byte + LOCK_DEAD_MAN);
+    bough__shm_close(&shm, false);
     return is_open;
 }
 

@@ -4,8 +4,11 @@
  * has been held since it was built: the first opener (who gets that lock exclusively) rebuilds it from the layer alone,
  * the last closer removes it. What is in it may be lost at any time without losing data.
  *
- * Locks, one byte each, all open-file-description locks, so that a process that dies lets go of them:
- *     0   dead-man: shared by every opener; exclusive while the first builds, the last closes, or a branch is seized
+ * Locks, one byte each, all open-file-description locks of the store's file `db`, so that a process that dies lets go of
+ * them, and one descriptor is enough for all layers that a process has open. Those of number N, from byte
+ * BOUGH__STORE_LAYER_BYTES + 128 N:
+ *     0   dead-man: shared by every opener; exclusive while the first builds, the last closes, or a branch is seized.
+ *         run/N.shm is made and removed under the exclusive one alone
  *     2   closing: held while an opener finds out whether it is the last, so that two cannot both say no
  *    16+i opener i: names the process in pids[i]
  * The writer lock itself is a word with the opener's number, so that a transaction takes it without a system call. Who
@@ -59,7 +62,9 @@ struct bough__shm_map; /* the mapped bytes; shm.c */
 struct bough__shm {
     struct bough__shm_map *map;
     struct bough__process_mapping mapping; /* map, unless is_private or only looked at; so the struct is not moved */
-    int fd;
+    int fd;               /* of the locks; of all layers that the process has open, unless owns_fd */
+    bool owns_fd;
+    uint64_t first_byte;  /* of this number's locks */
     int opener;           /* index in pids */
     char *path;
     /* No permission to write, or no room for the file: this process's own memory; it sees the state at opening and
@@ -70,8 +75,9 @@ struct bough__shm {
 
 /* Opens run/NUMBER.shm below directory. *out_first: this process is the first and holds the dead-man lock exclusively;
  * it has to publish a state and call bough__shm_ready. *out_same_boot: the file was left by processes that died since
- * the machine started, so the page cache holds all that they wrote. */
-int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory,
+ * the machine started, so the page cache holds all that they wrote. *locks_fd: the descriptor of the store's locks, one
+ * for all that are open in this process at a time, each number once; -1: it is opened here. It is the caller's. */
+int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory, int *locks_fd,
                     uint32_t number, mode_t mode, uint32_t timeout_ms);
 /* Maps an existing file for reading alone, without becoming an opener: for tools. Of the functions below only those
  * that read may follow, and bough__shm_close. BOUGH_NOT_FOUND: no file. BOUGH_CORRUPT: not built, or of another
@@ -124,9 +130,9 @@ bool bough__shm_all_at_newest(struct bough__shm *shm);
 int bough__shm_pin_tree(int *out_pin, struct bough__shm *shm, struct bough__node_ref top);
 void bough__shm_pin_is_sure(struct bough__shm *shm, int pin);
 
-/* The dead-man lock of run/NUMBER.shm alone, made for it where there is none: nobody has the layer open until
- * bough__shm_close(shm, true). BOUGH_BUSY: somebody has. */
-int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number, mode_t mode);
+/* The dead-man lock of the number alone: nobody has the layer open until bough__shm_close. BOUGH_BUSY: somebody has. */
+int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number);
+/* Not being able to tell counts as open. */
 bool bough__shm_is_open(const char *directory, uint32_t number);
 /* The trees that the openers of run/NUMBER.shm may read: the published one, and those that are pinned. Nobody has it
  * open: none. is_sure false: see above. BOUGH_BUSY: it is open by another version of bough. A result other than 0 of

@@ -120,7 +120,8 @@ static bool is_same(const struct bough__space *other, const struct bough__space 
 static int open_past(struct bough__space *space)
 {
     bool is_first = false, same_boot = false;
-    int rc = bough__shm_open(&space->past, &is_first, &same_boot, space->directory, 0, space->mode, 10000);
+    int rc = bough__shm_open(&space->past, &is_first, &same_boot, space->directory, &space->locks_fd, 0,
+                             space->mode, 10000);
     if (rc != BOUGH_OK)
         return rc;
     if (space->past.is_private)
@@ -187,6 +188,7 @@ static void free_space(struct bough__space *space)
 {
     close_past(space);
     bough__os_close(&space->unseen_fd);
+    bough__os_close(&space->locks_fd);
     bough__nodes_close(space->nodes);
     bough__files_close(space->files);
     pthread_mutex_destroy(&space->mutex);
@@ -227,7 +229,7 @@ int bough__space_open(struct bough__space **out, const char *directory)
         return BOUGH_NOMEM;
     bough__process_watch();
     fresh->epoch = bough__process_epoch();
-    fresh->unseen_fd = -1;
+    fresh->unseen_fd = fresh->locks_fd = -1;
     pthread_mutex_init(&fresh->mutex, NULL);
     fresh->directory = realpath(directory, NULL);
     int rc = fresh->directory  ? BOUGH_OK

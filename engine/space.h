@@ -33,6 +33,7 @@ struct bough__space {
     struct bough__shm past;     /* pins of states without a layer; opened with the first */
     bool has_past;
     int unseen_fd;              /* of the identity file: see below; -1 */
+    int locks_fd;               /* the same file, for the locks of all layers that are open (shm.h); -1 */
     unsigned references;        /* these two under the registry's mutex, in space.c */
     struct bough__space *next;
 };
@@ -54,6 +55,8 @@ struct bough__space {
  * time. */
 #define BOUGH__STORE_UNSEEN_BYTE 0
 #define BOUGH__STORE_GC_BYTE 1
+/* From here on, 128 bytes for each layer: see shm.h. Beyond the bytes that SQLite locks in what it takes for a database. */
+#define BOUGH__STORE_LAYER_BYTES (UINT64_C(1) << 40)
 #define BOUGH__FORMAT_VERSION 1
 
 /* Writes the identity file into an existing directory (durable with it). */

@@ -258,7 +258,7 @@ static int sweep_layer_without_branch(struct bough__gc *gc, uint32_t number)
     const struct bough__space *space = gc->store->space;
     if (gc->dry_run)
         return bough__shm_is_open(space->directory, number) ? BOUGH_OK : sweep_dead_layer(gc, number);
-    int rc = bough__shm_take(&shm, space->directory, number, space->mode);
+    int rc = bough__shm_take(&shm, space->directory, number);
     if (rc == BOUGH_BUSY)
         return BOUGH_OK;
     if (rc == BOUGH_OK) {
@@ -491,7 +491,7 @@ static int sweep_shared_memory(struct bough__gc *gc)
         struct bough__shm shm = {.fd = -1};
         if (!is_without_branch(gc, files[i].number))
             continue;
-        rc = bough__shm_take(&shm, space->directory, files[i].number, space->mode);
+        rc = bough__shm_take(&shm, space->directory, files[i].number);
         if (rc == BOUGH_OK)
             rc = remove_shared_memory(gc, &shm, files[i].number);
         else if (rc == BOUGH_BUSY)
