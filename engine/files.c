@@ -1,6 +1,7 @@
 /* files.c - the descriptors and mappings through which the store's layer and node files are read.
  *
- * The process has one pool for all its stores: 64 descriptors and 256 windows (64 MiB of a file, mapped read-only), so
+ * The process has one pool for all its stores: 64 descriptors (fewer while layers are written to, see layer_fd.c) and
+ * 256 windows (64 MiB of a file, mapped read-only), so
  * the limits hold whatever is open. A slot of the pool is found through a small table of hints and entered with one
  * atomic addition; no lock is taken for bytes that are mapped already.
  *
@@ -25,6 +26,7 @@
 #include "files.h"
 
 #include "error.h"
+#include "layer.h"
 #include "os.h"
 #include "process.h"
 
@@ -73,6 +75,7 @@ struct pool {
     _Atomic uint8_t descriptor_hints[DESCRIPTOR_HINTS];
     _Atomic uint8_t window_hints[WINDOW_HINTS];
     unsigned descriptor_hand, window_hand, misses;
+    unsigned taken; /* of the descriptors: by others */
 };
 
 struct bough__files {
@@ -200,10 +203,19 @@ static void descriptor_clear(struct descriptor *descriptor)
     descriptor->slot.files = NULL;
 }
 
+static unsigned descriptors_open(const struct pool *pool)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < DESCRIPTOR_COUNT; i++)
+        count += pool->descriptors[i].slot.files != NULL;
+    return count;
+}
+
 /* A closed, empty slot; NULL while all are in use. */
 static struct descriptor *descriptor_free(struct pool *pool)
 {
-    for (unsigned i = 0; i < DESCRIPTOR_COUNT; i++)
+    bool has_room = descriptors_open(pool) < DESCRIPTOR_COUNT - pool->taken;
+    for (unsigned i = 0; has_room && i < DESCRIPTOR_COUNT; i++)
         if (!pool->descriptors[i].slot.files)
             return &pool->descriptors[i];
     for (unsigned i = 0; i < 2 * DESCRIPTOR_COUNT; i++) {
@@ -281,6 +293,15 @@ static struct descriptor *descriptor_find(struct pool *pool, const struct bough_
     return NULL;
 }
 
+/* Without the mutex: it may take a sync. */
+static bool others_spare(struct pool *pool)
+{
+    pthread_mutex_unlock(&pool->mutex);
+    bool has_closed = bough__layer_spare_file();
+    pthread_mutex_lock(&pool->mutex);
+    return has_closed;
+}
+
 /* Enters the file's descriptor; opens it first if need be. The caller leaves the slot. */
 static int descriptor_enter(struct descriptor **out, struct bough__files *files, enum bough__file_kind kind,
                             uint32_t number)
@@ -298,6 +319,9 @@ static int descriptor_enter(struct descriptor **out, struct bough__files *files,
         struct descriptor *empty = descriptor_free(pool);
         if (empty) {
             rc = descriptor_fill(empty, files, kind, number);
+            bool is_short = rc == BOUGH_IO && (errno == EMFILE || errno == ENFILE);
+            if (is_short && others_spare(pool))
+                continue;
             if (rc != BOUGH_OK)
                 break;
             slot_open(&empty->slot, files, key);
@@ -455,6 +479,24 @@ int bough__files_open(struct bough__files **out, const char *directory)
     return BOUGH_OK;
 }
 
+bool bough__files_spare(void)
+{
+    pthread_once(&the_pool_once, prepare_pool);
+    pthread_mutex_lock(&the_pool.mutex);
+    bool has_closed = descriptor_sacrifice(&the_pool);
+    pthread_mutex_unlock(&the_pool.mutex);
+    return has_closed;
+}
+
+void bough__files_leave_room(unsigned count)
+{
+    pthread_mutex_lock(&the_pool.mutex);
+    the_pool.taken = count;
+    while (descriptors_open(&the_pool) > DESCRIPTOR_COUNT - count && descriptor_sacrifice(&the_pool))
+        continue;
+    pthread_mutex_unlock(&the_pool.mutex);
+}
+
 /* ---- fork() ---------------------------------------------------------------------------------------------------- */
 
 void bough__files_before_fork(void)
@@ -479,6 +521,7 @@ void bough__files_after_fork_in_child(void)
         descriptor_clear(&the_pool.descriptors[i]);
         atomic_store_explicit(&the_pool.descriptors[i].slot.users, CLOSED, memory_order_relaxed);
     }
+    the_pool.taken = 0;
     pthread_mutex_unlock(&the_pool.mutex);
 }
 

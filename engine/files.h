@@ -26,6 +26,10 @@ int bough__files_read(struct bough__files *files, enum bough__file_kind kind, ui
                       void *buffer, size_t len_bytes, bool use_mapping);
 /* Forgets the descriptor and mappings of one file (it was deleted). */
 void bough__files_forget(struct bough__files *files, enum bough__file_kind kind, uint32_t number);
+/* Others of this process have so many descriptors of the 64 (32 at most); the pool makes do with the rest. */
+void bough__files_leave_room(unsigned count);
+/* Closes a descriptor that nobody uses at the moment; false: there is none. Any thread. */
+bool bough__files_spare(void);
 /* "layers/12.layer", "nodes/3.nodes", below the store. */
 #define BOUGH__FILE_NAME_SIZE 32
 void bough__file_name(char out[BOUGH__FILE_NAME_SIZE], enum bough__file_kind kind, uint32_t number);

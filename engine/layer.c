@@ -43,18 +43,6 @@ struct bough__log_position bough__layer_log_start(const struct bough__layer_slot
                                          .seed = slot->log_seed};
 }
 
-int bough__layer_open_file(struct bough__layer *layer)
-{
-    struct bough__layer_identity identity = {0};
-    if (layer->fd >= 0)
-        return BOUGH_OK;
-    int rc = bough__layer_file_open(&layer->fd, &identity, layer->space, layer->number, layer->shm.is_private);
-    /* Not always that of the head: a VACUUM may have changed the page size since (reblock.c). */
-    if (rc == BOUGH_OK)
-        layer->block_size = identity.block_size;
-    return rc;
-}
-
 /* ---- building the overlay ---- */
 
 /* An overlay of the slot's generation (without a file: of the branch's head), empty as yet. */
@@ -167,14 +155,19 @@ int bough__layer_read_log(struct bough__layer *layer, uint64_t txn)
     return rc;
 }
 
-int bough__layer_refresh(struct bough__layer *layer, struct bough__published *out)
+static bool is_current(const struct bough__layer *layer, const struct bough__published *state)
 {
-    /* Another process may start new generations while we read one; each try has fewer excuses. */
+    return layer->overlay != NULL && layer->overlay->generation == state->generation &&
+           layer->overlay->newest_txn >= state->txn;
+}
+
+/* Another process may start new generations while we read one; each try has fewer excuses. */
+static int catch_up(struct bough__layer *layer, struct bough__published *out)
+{
     for (int tries = 0; tries < 100; tries++) {
         int rc = BOUGH_OK;
         bough__shm_read(out, &layer->shm);
-        if (layer->overlay != NULL && layer->overlay->generation == out->generation &&
-            layer->overlay->newest_txn >= out->txn)
+        if (is_current(layer, out))
             return BOUGH_OK;
         if (layer->overlay == NULL || layer->overlay->generation != out->generation)
             rc = load_generation(layer, out->generation);
@@ -195,6 +188,17 @@ int bough__layer_refresh(struct bough__layer *layer, struct bough__published *ou
                                (unsigned long long)out->txn);
     }
     return bough__fail(BOUGH_BUSY, "%s: others write faster than this process reads", layer->path);
+}
+
+int bough__layer_refresh(struct bough__layer *layer, struct bough__published *out)
+{
+    bough__shm_read(out, &layer->shm);
+    if (is_current(layer, out))
+        return BOUGH_OK;
+    bough__layer_hold_file(layer);
+    int rc = catch_up(layer, out);
+    bough__layer_let_file(layer);
+    return rc;
 }
 
 void bough__layer_install(struct bough__layer *layer, struct bough__overlay *overlay,
@@ -451,7 +455,6 @@ static void free_layer(struct bough__layer *layer)
     bough__log_buffer_release(&layer->log_buffer);
     bough__recycler_release(&layer->recycler);
     free(layer->write_buffer);
-    bough__os_close(&layer->fd);
     pthread_mutex_destroy(&layer->mutex);
     pthread_mutex_destroy(&layer->sync_mutex);
     free(layer->branch);
@@ -495,6 +498,7 @@ static int attach(struct bough__layer *layer)
                              space->mode, 10000);
     if (rc != BOUGH_OK)
         return rc;
+    bough__layer_hold_file(layer);
     if (layer->shm.is_private)
         rc = bough__space_read_unseen(layer->space);
     if (rc == BOUGH_OK && first) {
@@ -505,9 +509,11 @@ static int attach(struct bough__layer *layer)
         struct bough__published state = {0};
         rc = bough__layer_refresh(layer, &state);
     }
+    bough__layer_let_file(layer);
     if (rc != BOUGH_OK) {
         struct bough__error_state error;
         bough__error_save(&error);
+        bough__layer_lose_file(layer);
         /* The file of a layer that is poisoned or was left by the dead stays, so that the next opener knows. */
         bough__shm_close(&layer->shm,
                          first && !same_boot && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
@@ -586,8 +592,11 @@ static void detach(struct bough__layer *layer)
     if (last)
         bough__layer_resolve_if_free(layer);
     uint32_t flags = bough__shm_flags(&layer->shm);
+    bough__layer_hold_file(layer);
     if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER | BOUGH__SHM_PREPARED)))
         finish_file(layer);
+    bough__layer_let_file(layer);
+    bough__layer_lose_file(layer);
     if (last && flags & BOUGH__SHM_USELESS && bough__os.unlink(layer->path) == 0)
         bough__files_forget(layer->space->files, BOUGH__LAYER_FILE, layer->number);
     flags = bough__shm_flags(&layer->shm);
@@ -679,11 +688,13 @@ uint64_t bough__layer_own_bytes(struct bough__layer *layer)
     struct stat st = {0};
     uint64_t bytes = 0;
     struct bough__published state = {0};
+    bough__layer_hold_file(layer);
     pthread_mutex_lock(&layer->mutex);
     if (bough__layer_refresh(layer, &state) == BOUGH_OK && state.generation != 0 &&
         bough__layer_open_file(layer) == BOUGH_OK && bough__os.fstat(layer->fd, &st) == 0)
         bytes = (uint64_t)st.st_blocks * 512 + layer->slot.node_count * BOUGH__NODE_SIZE;
     pthread_mutex_unlock(&layer->mutex);
+    bough__layer_let_file(layer);
     return bytes;
 }
 

@@ -33,6 +33,13 @@ int bough__layer_open(struct bough__layer **out, struct bough__space *space, con
  * the header, cuts off the zero-filled tail and removes the shared memory. */
 void bough__layer_close(struct bough__layer *layer);
 
+/* Closes a descriptor of some layer that is open, but not in use; false: there is none. Any thread. */
+bool bough__layer_spare_file(void);
+/* The descriptors over a fork(); see process.h. */
+void bough__layer_before_fork(void);
+void bough__layer_after_fork_in_parent(void);
+void bough__layer_after_fork_in_child(void);
+
 /* Cheap, without opening: true when the layer's file was never made, so that the branch is exactly its head. */
 int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t number);
 

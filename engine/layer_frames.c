@@ -149,11 +149,10 @@ int bough__layer_start_recycler(struct bough__layer *layer)
 
 int bough__layer_become_writer(struct bough__layer *layer)
 {
-    if (layer->is_writer)
-        return BOUGH_OK;
     int rc = layer->slot.generation != 0 ? bough__layer_open_file(layer) : BOUGH_OK;
-    if (rc == BOUGH_OK)
-        rc = bough__layer_start_recycler(layer);
+    if (rc != BOUGH_OK || layer->is_writer)
+        return rc;
+    rc = bough__layer_start_recycler(layer);
     layer->is_writer = rc == BOUGH_OK;
     return rc;
 }

@@ -38,13 +38,18 @@ int bough__layer_lock_writer(struct bough__layer *layer)
     else if (rc == BOUGH_BUSY)
         rc = bough__fail(BOUGH_BUSY, "branch '%s': another process is writing", layer->branch);
     pthread_mutex_unlock(&layer->mutex);
-    if (rc == BOUGH_OK && (rc = bough__layer_resolve(layer)) != BOUGH_OK)
+    if (rc != BOUGH_OK)
+        return rc;
+    bough__layer_hold_file(layer);
+    rc = bough__layer_resolve(layer);
+    if (rc != BOUGH_OK)
         bough__layer_unlock_writer(layer);
     return rc;
 }
 
 void bough__layer_unlock_writer(struct bough__layer *layer)
 {
+    bough__layer_let_file(layer);
     pthread_mutex_lock(&layer->mutex);
     bough__shm_unlock_writer(&layer->shm);
     layer->writer_is_in = false;

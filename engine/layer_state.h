@@ -30,7 +30,7 @@ struct bough__layer {
     struct bough__shm shm;
     /* Guarded by the mutex. */
     pthread_mutex_t mutex;
-    int fd; /* -1: no file, or not opened yet */
+    int fd; /* -1: no file, or not open: who uses it holds it (layer_fd.c), and opens it with the mutex held */
     uint32_t block_size; /* 0: an empty database without a file */
     struct bough__overlay *overlay;
     struct bough__layer_slot slot; /* of the overlay's generation; zeros without a file */
@@ -43,6 +43,13 @@ struct bough__layer {
     uint8_t *write_buffer;     /* txn.c; NULL until the first write */
     struct bough__recycler recycler;
     bool is_writer; /* this process has written: it keeps track of dead frames */
+    struct { /* layer_fd.c alone */
+        struct bough__layer *previous, *next;
+        unsigned users;
+        uint64_t holds;
+        dev_t device; /* of the file, since it was opened first; inode 0: it never was */
+        ino_t inode;
+    } file;
 };
 
 /* Brings the overlay up to the newest published transaction; *out is that state. Mutex held. */
@@ -52,8 +59,18 @@ int bough__layer_read_log(struct bough__layer *layer, uint64_t txn);
 /* The slot as the file has it: since this process read it, the one who began the generation may have put a newer one
  * there, with other places for the lists (checkpoint.c, store_late). For who is about to replace it. */
 int bough__layer_reread_slot(struct bough__layer *layer);
-/* Opens the file if it is not open. Mutex held. */
+/* Keeps the descriptor, if there is one, from being given back until it is let go of; as often as one likes. Who has
+ * the writer's lock holds it. */
+void bough__layer_hold_file(struct bough__layer *layer);
+void bough__layer_let_file(struct bough__layer *layer);
+/* Opens the file if it is not open, for one who holds it. Mutex held. */
 int bough__layer_open_file(struct bough__layer *layer);
+/* Makes it; the writer's. */
+int bough__layer_make_file(struct bough__layer *layer, const struct bough__layer_identity *identity,
+                           struct bough__layer_slot *slot);
+/* Closes it at once: the writer's, who wrote nothing. The second: nobody holds it, and the layer goes away. */
+void bough__layer_close_file(struct bough__layer *layer);
+void bough__layer_lose_file(struct bough__layer *layer);
 /* Puts a new generation's overlay and slot in place and publishes. Takes the mutex; takes over the overlay. */
 void bough__layer_install(struct bough__layer *layer, struct bough__overlay *overlay,
                           const struct bough__layer_slot *slot, const struct bough__published *state);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,12 +106,33 @@ struct bough__os_calls bough__os = {
 
 /* ---- files ----------------------------------------------------------------------------------------------------- */
 
+static bool spare_nothing(void)
+{
+    return false;
+}
+
+static bool (*_Atomic spare)(void) = spare_nothing;
+
+void bough__os_when_short(bool (*function)(void))
+{
+    atomic_store(&spare, function);
+}
+
+/* With errno of the last try, which stays what it was. */
+static bool has_spared(void)
+{
+    int error = errno;
+    bool has = (error == EMFILE || error == ENFILE) && atomic_load(&spare)();
+    errno = error;
+    return has;
+}
+
 int bough__os_open(int *out_fd, const char *path, int flags, mode_t mode)
 {
     int fd = -1;
     do {
         fd = bough__process_open(path, flags | O_CLOEXEC, mode);
-    } while (fd < 0 && errno == EINTR);
+    } while (fd < 0 && (errno == EINTR || has_spared()));
     *out_fd = fd < 0 ? -1 : fd;
     return fd < 0 ? bough__fail_errno("open", path) : BOUGH_OK;
 }

@@ -54,6 +54,8 @@ extern struct bough__os_calls bough__os;
 /* Opens with O_CLOEXEC. O_NOFOLLOW is the caller's choice: every file of a store is opened with it.
  * Errors: BOUGH_NOT_FOUND for ENOENT/ENOTDIR, BOUGH_CORRUPT for a symlink (ELOOP), BOUGH_IO else. */
 int bough__os_open(int *out_fd, const char *path, int flags, mode_t mode);
+/* What is asked to close some descriptor when the process has none left, before an open fails; false: there is none. */
+void bough__os_when_short(bool (*spare)(void));
 void bough__os_close(int *fd); /* sets *fd to -1; -1 is fine */
 /* Reads exactly len bytes; fewer in the file is BOUGH_CORRUPT. */
 int bough__os_read(int fd, void *buffer, size_t len_bytes, uint64_t offset, const char *path);

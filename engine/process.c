@@ -3,6 +3,7 @@
 
 #include "catalog.h"
 #include "files.h"
+#include "layer.h"
 #include "os.h"
 #include "space.h"
 
@@ -134,6 +135,7 @@ static void start_anew(void)
 static const struct bough__process_part parts[] = {
     {bough__catalog_before_fork, bough__catalog_after_fork_in_parent, bough__catalog_after_fork_in_child},
     {bough__space_before_fork, bough__space_after_fork_in_parent, bough__space_after_fork_in_child},
+    {bough__layer_before_fork, bough__layer_after_fork_in_parent, bough__layer_after_fork_in_child},
     {bough__files_before_fork, bough__files_after_fork_in_parent, bough__files_after_fork_in_child},
     {lock_mutex, unlock_mutex, start_anew},
 };

@@ -65,7 +65,8 @@ static int open_locks(int *out_fd, const char *directory, int flags)
 /* A handle on nothing, that has its names. */
 static int start(struct bough__shm *out, const char *directory, uint32_t number)
 {
-    *out = (struct bough__shm){.fd = -1, .opener = -1, .first_byte = BOUGH__STORE_LAYER_BYTES + (uint64_t)number * LOCKS};
+    *out = (struct bough__shm){
+        .fd = -1, .opener = -1, .first_byte = BOUGH__STORE_LAYER_BYTES + (uint64_t)number * LOCKS};
     out->path = bough__format("%s/run/%u.shm", directory, number);
     return out->path != NULL ? BOUGH_OK : bough__fail_memory();
 }
@@ -425,7 +426,8 @@ static int refuse_private(const struct bough__shm *shm)
 
 static bool is_alive(const struct bough__shm *shm, uint32_t owner)
 {
-    return owner <= BOUGH__SHM_OPENERS && bough__os_is_locked(shm->fd, shm->first_byte + LOCK_OPENERS + (uint64_t)owner - 1);
+    return owner <= BOUGH__SHM_OPENERS &&
+           bough__os_is_locked(shm->fd, shm->first_byte + LOCK_OPENERS + (uint64_t)owner - 1);
 }
 
 /* From a writer that died. While we hold his number's lock nobody can be him, so nobody is robbed. */

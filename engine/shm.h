@@ -4,8 +4,8 @@
  * has been held since it was built: the first opener (who gets that lock exclusively) rebuilds it from the layer alone,
  * the last closer removes it. What is in it may be lost at any time without losing data.
  *
- * Locks, one byte each, all open-file-description locks of the store's file `db`, so that a process that dies lets go of
- * them, and one descriptor is enough for all layers that a process has open. Those of number N, from byte
+ * Locks, one byte each, all open-file-description locks of the store's file `db`, so that a process that dies lets go
+ * of them, and one descriptor is enough for all layers that a process has open. Those of number N, from byte
  * BOUGH__STORE_LAYER_BYTES + 128 N:
  *     0   dead-man: shared by every opener; exclusive while the first builds, the last closes, or a branch is seized.
  *         run/N.shm is made and removed under the exclusive one alone

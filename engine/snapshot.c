@@ -225,11 +225,13 @@ static int make_durable(struct bough__layer *layer, uint64_t txn)
     if (bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED)
         return bough__fail(BOUGH_IO, "branch '%s': an earlier sync failed; write to it once to recover", layer->branch);
     uint64_t newest = bough__shm_newest(&layer->shm);
+    bough__layer_hold_file(layer);
     pthread_mutex_lock(&layer->mutex);
     rc = bough__layer_open_file(layer);
     pthread_mutex_unlock(&layer->mutex);
     if (rc == BOUGH_OK)
         rc = bough__layer_sync(layer);
+    bough__layer_let_file(layer);
     if (rc == BOUGH_OK)
         bough__shm_raise_durable(&layer->shm, newest);
     return rc;

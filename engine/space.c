@@ -8,6 +8,7 @@
 
 #include "codec.h"
 #include "error.h"
+#include "layer.h"
 #include "os.h"
 #include "process.h"
 
@@ -221,6 +222,12 @@ static int join_or_add(struct bough__space **out, struct bough__space *fresh)
     return BOUGH_OK;
 }
 
+/* A reader's is opened again at less expense. */
+static bool spare_descriptor(void)
+{
+    return bough__files_spare() || bough__layer_spare_file();
+}
+
 int bough__space_open(struct bough__space **out, const char *directory)
 {
     *out = NULL;
@@ -228,6 +235,7 @@ int bough__space_open(struct bough__space **out, const char *directory)
     if (!fresh)
         return BOUGH_NOMEM;
     bough__process_watch();
+    bough__os_when_short(spare_descriptor);
     fresh->epoch = bough__process_epoch();
     fresh->unseen_fd = fresh->locks_fd = -1;
     pthread_mutex_init(&fresh->mutex, NULL);

@@ -55,7 +55,9 @@ struct bough__space {
  * time. */
 #define BOUGH__STORE_UNSEEN_BYTE 0
 #define BOUGH__STORE_GC_BYTE 1
-/* From here on, 128 bytes for each layer: see shm.h. Beyond the bytes that SQLite locks in what it takes for a database. */
+/* Shared by each who deletes more branches than he can hold: what he has put in doubt stays so (drop.c). */
+#define BOUGH__STORE_DOUBT_BYTE 2
+/* From here on, 128 bytes for each layer: see shm.h. Beyond what SQLite locks where it finds a database. */
 #define BOUGH__STORE_LAYER_BYTES (UINT64_C(1) << 40)
 #define BOUGH__FORMAT_VERSION 1
 

@@ -270,7 +270,7 @@ static int create_file(struct bough__txn *txn)
     memcpy(identity.begun_on, layer->head_id, sizeof identity.begun_on);
     int rc = bough__os_random(&slot.log_seed, sizeof slot.log_seed);
     if (rc == BOUGH_OK)
-        rc = bough__layer_file_create(&layer->fd, layer->space, &identity, &slot);
+        rc = bough__layer_make_file(layer, &identity, &slot);
     if (rc != BOUGH_OK)
         return rc;
     struct bough__overlay *overlay = NULL;
@@ -300,7 +300,7 @@ static int find_file(struct bough__txn *txn)
         rc = bough__layer_open_file(layer);
         pthread_mutex_unlock(&layer->mutex);
         if (rc == BOUGH_OK) /* made by a writer that died, or failed, before it published */
-            bough__os_close(&layer->fd);
+            bough__layer_close_file(layer);
         else if (rc != BOUGH_NOT_FOUND)
             return rc;
         return create_file(txn);

@@ -1,4 +1,4 @@
-/* test_limits.c - many openers: more branches than descriptors, more processes and snapshots than a branch has places
+/* test_limits.c - many openers: more processes and snapshots than a branch has places
  * for, shared memory of another version. Each ends in an error that says what is wrong, and in nothing else.
  */
 #include "database.h"
@@ -17,76 +17,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define BRANCHES 100
-
-/* ---- descriptors ----------------------------------------------------------------------------------------------- */
-
-static void fork_branches(void)
-{
-    char names[BRANCHES][16];
-    const char *list[BRANCHES];
-    bough_store *store = NULL;
-    bough_branches made = {0};
-    for (int i = 0; i < BRANCHES; i++) {
-        snprintf(names[i], sizeof(names[i]), "b-%d", i);
-        list[i] = names[i];
-    }
-    ASSERT_OK(bough_store_open(&store, harness_path("s.bough"), NULL));
-    ASSERT_OK(bough_branch_create(&made, store, list, BRANCHES, "main", NULL));
-    bough_branches_release(&made);
-    bough_store_close(store);
-}
-
-static const char *uri_of(int branch)
-{
-    char name[16];
-    snprintf(name, sizeof(name), "b-%d", branch);
-    return database_uri("s", name, "");
-}
-
-TEST(a_hundred_branches_with_few_descriptors)
-{
-    sqlite3 *open[BRANCHES] = {NULL};
-    bool has_written[BRANCHES] = {false};
-    struct rlimit limit;
-    int opened = 0, written = 0;
-    database_store("s");
-    sqlite3 *db = database_open();
-    database_fill(db, 100, 100);
-    database_close(db);
-    fork_branches();
-    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = 128;
-    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    for (int i = 0; i < BRANCHES; i++) {
-        int rc = database_try_open(&open[i], uri_of(i), SQLITE_OPEN_READWRITE);
-        if (rc == SQLITE_OK)
-            rc = database_try(open[i], "INSERT INTO t(b) VALUES('branch %d')", i);
-        opened += open[i] != NULL;
-        has_written[i] = rc == SQLITE_OK;
-        written += has_written[i];
-        if (rc != SQLITE_OK) {
-            ck_assert_msg((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN, "branch %d: %d", i, rc);
-            ck_assert_ptr_nonnull(strstr(database_log(), "Too many open files"));
-        }
-    }
-    printf("limits: of %d branches %d were opened and %d written to\n", BRANCHES, opened, written);
-    ck_assert_int_ge(written, 40);
-    /* Those that are open work on, to the last: closing gives back what the next one needs. */
-    for (int i = 0; i < BRANCHES; i++) {
-        if (open[i] && has_written[i])
-            ck_assert_int_eq(database_number(open[i], "SELECT count(*) FROM t WHERE b = 'branch %d'", i), 1);
-        sqlite3_close(open[i]);
-    }
-    for (int i = 0; i < BRANCHES; i++) {
-        db = database_open_uri(uri_of(i));
-        ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 100 + has_written[i]);
-        database_run(db, "INSERT INTO t(b) VALUES('again')");
-        database_check(db);
-        database_close(db);
-    }
-}
 
 /* ---- processes and snapshots ------------------------------------------------------------------------------------- */
 
@@ -293,7 +223,6 @@ TEST(shared_memory_of_another_version)
 int main(void)
 {
     static const struct harness_case cases[] = {
-        CASE(a_hundred_branches_with_few_descriptors),
         CASE(one_process_more_than_a_branch_has_places_for),
         CASE(one_snapshot_more_than_a_branch_has_places_for),
         CASE(the_oldest_reader),
