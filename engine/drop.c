@@ -2,8 +2,9 @@
  *
  *  1 gather   the rows, with all descendants where asked; what is protected or has other children refuses
  *  2 seize    each branch's layer, so that nobody has it open or, by force, those who have are told. Layers cost
- *             descriptors: beyond HELD_MAX branches a layer is let go of again after the look, and whoever opens it
- *             before step 4 meets the same end as by force
+ *             memory: beyond HELD_MAX branches a layer is let go of again after the look, and whoever opens it before
+ *             step 4 meets the same end as by force. It stays in doubt, also for those who open it then: a lock on the
+ *             store says so while this goes on, and nobody else takes that doubt back
  *  3 forget   one catalog transaction looks at the rows again and deletes them: the branches are gone
  *  4 give up  each layer is marked for those who have it open, and its file unlinked unless a commit seals
  *             frames of it; a crash before that leaves files that belong to no branch, which gc removes
@@ -16,6 +17,7 @@
 #include "error.h"
 #include "os.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +38,7 @@ struct victim {
 struct victims {
     struct victim *items;
     size_t count, capacity;
+    int doubts_fd; /* -1: all are held */
     bool recursive, force;
     bool hidden; /* only what is hidden still */
     int64_t expired_ms; /* not 0: only what had expired then */
@@ -47,6 +50,7 @@ static void clear(struct victims *victims)
     for (size_t i = 0; i < victims->count; i++)
         bough__branch_row_clear(&victims->items[i].row);
     free(victims->items);
+    bough__os_close(&victims->doubts_fd);
     victims->items = NULL;
     victims->count = victims->capacity = 0;
 }
@@ -211,9 +215,21 @@ static int seize(struct victim *victim, const struct victims *victims, bough_sto
     return rc == BOUGH_OK ? confirm(victim, store) : rc;
 }
 
+static int lock_doubts(struct victims *victims, const struct bough__space *space)
+{
+    if (victims->count <= HELD_MAX)
+        return BOUGH_OK;
+    char *path = bough__format("%s/" BOUGH__STORE_FILE, space->directory);
+    int rc = path ? bough__os_open(&victims->doubts_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) : BOUGH_NOMEM;
+    if (rc == BOUGH_OK)
+        rc = bough__os_lock(victims->doubts_fd, BOUGH__STORE_DOUBT_BYTE, BOUGH__SHARED, path);
+    free(path);
+    return rc;
+}
+
 static int seize_all(struct victims *victims, bough_store *store)
 {
-    int rc = BOUGH_OK;
+    int rc = lock_doubts(victims, store->space);
     for (size_t i = 0; rc == BOUGH_OK && i < victims->count; i++) {
         rc = seize(&victims->items[i], victims, store, victims->force);
         if (rc == BOUGH_OK && victims->items[i].layer)
@@ -358,7 +374,7 @@ static int drop_all(bough_branches *out, struct victims *victims, bough_store *s
 
 int bough__branch_drop_expired(bough_branches *out, bough_store *store, const char *name, int64_t now_ms)
 {
-    struct victims victims = {.expired_ms = now_ms, .timeout_ms = GRACE_MS};
+    struct victims victims = {.doubts_fd = -1, .expired_ms = now_ms, .timeout_ms = GRACE_MS};
     return drop_all(out, &victims, store, &name, 1);
 }
 
@@ -376,7 +392,9 @@ int bough_branch_delete(bough_branches *out, bough_store *store, const char *con
 {
     bough_options read;
     bough__options_read(&read, options);
-    struct victims victims = {
-        .recursive = read.recursive, .force = read.force, .timeout_ms = options ? read.timeout_ms : store->timeout_ms};
+    struct victims victims = {.doubts_fd = -1,
+                              .recursive = read.recursive,
+                              .force = read.force,
+                              .timeout_ms = options ? read.timeout_ms : store->timeout_ms};
     return drop_all(out, &victims, store, names, count);
 }

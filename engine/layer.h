@@ -67,7 +67,7 @@ void bough__layer_doubt(struct bough__layer *layer);
 /* True: the layer's branch may be deleted or have another layer now; the row tells. No system call. */
 bool bough__layer_is_doubtful(const struct bough__layer *layer);
 enum bough__layer_fate {
-    BOUGH__LAYER_KEPT,     /* it is the branch's layer as before: the doubt is over */
+    BOUGH__LAYER_KEPT,     /* it is the branch's layer as before: the doubt is over, if it was the caller's */
     BOUGH__LAYER_LEFT,     /* the branch is deleted or has another layer */
     BOUGH__LAYER_USELESS,  /* the same, and no commit has frames in it: the last closer removes the file */
     BOUGH__LAYER_IN_DOUBT  /* not decided yet */

@@ -40,6 +40,7 @@ int bough__layer_lock_writer(struct bough__layer *layer)
     pthread_mutex_unlock(&layer->mutex);
     if (rc != BOUGH_OK)
         return rc;
+    layer->has_doubted = false;
     bough__layer_hold_file(layer);
     rc = bough__layer_resolve(layer);
     if (rc != BOUGH_OK)
@@ -105,8 +106,10 @@ int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_
     return wait_for(try_seize, layer, force, timeout_ms);
 }
 
+/* Who finds the doubt of another leaves it to him, although he does not hold the lock any more (drop.c). */
 void bough__layer_doubt(struct bough__layer *layer)
 {
+    layer->has_doubted = layer->has_doubted || !(bough__shm_flags(&layer->shm) & BOUGH__SHM_DOUBT);
     bough__shm_set(&layer->shm, BOUGH__SHM_DOUBT);
 }
 
@@ -122,7 +125,8 @@ void bough__layer_leave(struct bough__layer *layer, bool is_useless)
 
 void bough__layer_trust(struct bough__layer *layer)
 {
-    bough__shm_clear(&layer->shm, BOUGH__SHM_DOUBT);
+    if (layer->has_doubted)
+        bough__shm_clear(&layer->shm, BOUGH__SHM_DOUBT);
 }
 
 void bough__layer_release(struct bough__layer *layer, enum bough__layer_fate fate)

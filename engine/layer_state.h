@@ -36,6 +36,7 @@ struct bough__layer {
     struct bough__layer_slot slot; /* of the overlay's generation; zeros without a file */
     struct bough__log_buffer log_buffer;
     bool writer_is_in, is_seized;
+    bool has_doubted;           /* the one who holds the writer's lock: the doubt is his own */
     bool is_healing;            /* the writer's: a poisoned layer is being written anew */
     pthread_mutex_t sync_mutex; /* innermost: one sync at a time, so that a failure is nobody else's success */
     /* The writer's. */

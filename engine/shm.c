@@ -137,7 +137,13 @@ static int map_whole(struct bough__shm *shm, mode_t mode)
     return rc;
 }
 
-/* The one who holds the dead-man lock exclusively starts from nothing, but for the flag that must outlive processes. */
+/* While somebody deletes branches without holding them all, a doubt may be his. (One who begins later finds us.) */
+static bool is_deleting(const struct bough__shm *shm)
+{
+    return bough__os_is_locked(shm->fd, BOUGH__STORE_DOUBT_BYTE);
+}
+
+/* The one who holds the dead-man lock exclusively starts from nothing, but for the flags that must outlive processes. */
 static int build(struct bough__shm *shm, bool *out_same_boot, mode_t mode)
 {
     int rc = map_whole(shm, mode);
@@ -154,7 +160,8 @@ static int build(struct bough__shm *shm, bool *out_same_boot, mode_t mode)
     *out_same_boot = was_built;
     /* What must outlive this process is in its place before the mark of a finished state goes: we may be killed too. */
     map->was_built = was_built;
-    map->flags = had_state ? map->flags & BOUGH__SHM_POISONED : 0;
+    uint32_t kept = BOUGH__SHM_POISONED | (is_deleting(shm) ? BOUGH__SHM_DOUBT : 0);
+    map->flags = had_state ? map->flags & kept : 0;
     atomic_thread_fence(memory_order_seq_cst);
     map->magic = 0;
     atomic_thread_fence(memory_order_seq_cst);

@@ -3,9 +3,12 @@
 
 #include "os.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int drop(bough_store *store, const char *names, bool recursive, bool force)
@@ -259,6 +262,206 @@ TEST(many)
     bough_store_close(store);
 }
 
+/* ---- more than are held ------------------------------------------------------------------------------------------ */
+
+enum { MANY = 40, NOT_HELD = MANY - 1 };
+
+static int (*real_lock)(int fd, int command, struct flock *lock);
+static int door, told;
+static bool dies_at_door;
+
+static bool is_queue(int fd)
+{
+    char link[64], target[512];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, target, sizeof target - 1);
+    target[len > 0 ? len : 0] = 0;
+    return strstr(target, "/catalog.lock") != NULL;
+}
+
+/* The process waits before its catalog transaction, and is killed after it. */
+static int stopping_lock(int fd, int command, struct flock *lock)
+{
+    char byte = 'd';
+    if (command == F_OFD_GETLK || !is_queue(fd))
+        return real_lock(fd, command, lock);
+    if (lock->l_type == F_UNLCK || (dies_at_door && write(told, &byte, 1) == 1))
+        raise(SIGKILL);
+    if (write(told, &byte, 1) != 1 || read(door, &byte, 1) != 1)
+        _exit(9);
+    return real_lock(fd, command, lock);
+}
+
+static void make_many(bough_store *store)
+{
+    char name[16];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "many-%d", i);
+        fixture_fork(store, name, "main");
+        fixture_write(store, name, 0, 7);
+    }
+}
+
+static const char *const *many_names(void)
+{
+    static char names[MANY][16];
+    static const char *list[MANY];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "many-%d", i);
+        list[i] = names[i];
+    }
+    return list;
+}
+
+struct deletion {
+    pid_t pid;
+    int go, told;
+};
+
+/* Another process deletes them all by force, and stands before the transaction (or died there) when this returns. */
+static struct deletion begin_deletion(bool dies)
+{
+    int go[2], tell[2];
+    char byte = 0;
+    ck_assert_int_eq(pipe(go), 0);
+    ck_assert_int_eq(pipe(tell), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        bough_branches dropped;
+        bough_options options = BOUGH_OPTIONS_INIT;
+        options.force = true;
+        bough_store *store = fixture_open();
+        door = go[0];
+        told = tell[1];
+        dies_at_door = dies;
+        real_lock = bough__os.lock;
+        bough__os.lock = stopping_lock;
+        (void)bough_branch_delete(&dropped, store, many_names(), MANY, &options);
+        _exit(1);
+    }
+    ck_assert_int_eq((int)read(tell[0], &byte, 1), 1);
+    return (struct deletion){pid, go[1], tell[0]};
+}
+
+static void end_deletion(const struct deletion *deletion)
+{
+    int status = 0;
+    ck_assert_int_eq((int)write(deletion->go, "g", 1), 1);
+    ck_assert_int_eq(waitpid(deletion->pid, &status, 0), deletion->pid);
+    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
+}
+
+/* A reset to where the branch is changes nothing, and lets go of the branch as it was. */
+static void move_nowhere(bough_store *store, const char *branch)
+{
+    bough_sealed sealed;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    options.discard = true;
+    ASSERT_OK(bough_branch_reset(&sealed, store, branch, branch, &options));
+    ck_assert(!sealed.changed);
+    bough_sealed_release(&sealed);
+}
+
+/* Who deletes is killed when the rows are gone, before he has told anybody. Those who have the branches open know that
+ * they have to look, whoever had them open in the meantime and with whatever intent. */
+TEST(killed_after_the_rows_of_many)
+{
+    char name[16];
+    bough_store *store = fixture_store(3);
+    make_many(store);
+    snprintf(name, sizeof name, "many-%d", NOT_HELD);
+    struct fixture_peer before = fixture_peer(name);
+    struct deletion deletion = begin_deletion(false);
+    move_nowhere(store, name);
+    snprintf(name, sizeof name, "many-%d", NOT_HELD - 1); /* nobody has it open yet */
+    struct fixture_peer meanwhile = fixture_peer(name);
+    end_deletion(&deletion);
+    ck_assert_uint_eq(fixture_count(store), 1);
+    ck_assert(fixture_peer_is_gone(&before));
+    ck_assert(fixture_peer_is_gone(&meanwhile));
+    fixture_end_peer(&meanwhile); /* first: it has the other's pipe as well */
+    fixture_end_peer(&before);
+    bough_store_close(store);
+}
+
+/* He is killed before: nothing happened, and nobody has to look for ever. */
+TEST(killed_before_the_rows_of_many)
+{
+    char name[16];
+    bough_store *store = fixture_store(3);
+    make_many(store);
+    struct deletion deletion = begin_deletion(true);
+    ck_assert_int_eq(waitpid(deletion.pid, NULL, 0), deletion.pid);
+    ck_assert_uint_eq(fixture_count(store), MANY + 1);
+    for (int i = 0; i < MANY; i += NOT_HELD) {
+        snprintf(name, sizeof name, "many-%d", i);
+        struct fixture_peer peer = fixture_peer(name);
+        ck_assert(!fixture_peer_is_gone(&peer));
+        fixture_end_peer(&peer);
+        fixture_write(store, name, 0, 8);
+        ck_assert_int_eq(fixture_read(store, name, 0), 8);
+    }
+    bough_store_close(store);
+}
+
+static int calls_left;
+
+static int deadly_lock(int fd, int command, struct flock *lock)
+{
+    if (calls_left-- == 0)
+        raise(SIGKILL);
+    return real_lock(fd, command, lock);
+}
+
+/* False: it came to its end. */
+static bool dies_at(int call)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        bough_branches dropped;
+        bough_options options = BOUGH_OPTIONS_INIT;
+        options.force = true;
+        bough_store *store = fixture_open();
+        calls_left = call;
+        real_lock = bough__os.lock;
+        bough__os.lock = deadly_lock;
+        _exit(bough_branch_delete(&dropped, store, many_names(), MANY, &options) == BOUGH_OK ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(status == 0 || WTERMSIG(status) == SIGKILL);
+    return status != 0;
+}
+
+/* At any call: all are there and can be used, or none is and those who have them open know. */
+TEST(killed_anywhere_in_the_deletion_of_many)
+{
+    char first[16], last[16];
+    bool is_over = false;
+    bough_store *store = fixture_store(3);
+    snprintf(first, sizeof first, "many-%d", 0);
+    snprintf(last, sizeof last, "many-%d", NOT_HELD);
+    make_many(store);
+    for (int call = 0; !is_over; call += 43) {
+        struct fixture_peer held = fixture_peer(first), other = fixture_peer(last);
+        is_over = !dies_at(call);
+        size_t count = fixture_count(store);
+        ck_assert(count == 1 || count == MANY + 1);
+        if (count == 1) {
+            ck_assert(fixture_peer_is_gone(&held));
+            ck_assert(fixture_peer_is_gone(&other));
+        } else {
+            fixture_write(store, first, 0, 9);
+            fixture_write(store, last, 0, 9);
+        }
+        fixture_end_peer(&other);
+        fixture_end_peer(&held);
+        if (count == 1)
+            make_many(store);
+    }
+    bough_store_close(store);
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {
@@ -266,6 +469,8 @@ int main(void)
         CASE(protection_is_above_force),    CASE(the_current_branch),
         CASE(open_in_another_process),      CASE(open_in_this_process),
         CASE(a_writer_in_the_way_of_force), CASE(a_layer_goes_with_its_branch_unless_a_commit_needs_it),
-        CASE(a_fork_outlives_its_parent),   CASE(many)};
+        CASE(a_fork_outlives_its_parent),   CASE(many),
+        CASE(killed_after_the_rows_of_many), CASE(killed_before_the_rows_of_many),
+        CASE(killed_anywhere_in_the_deletion_of_many)};
     return harness_run("drop", cases, COUNT_OF(cases));
 }
