@@ -79,13 +79,27 @@ static int count_from_head(struct bough__seal *seal, const struct bough__branch_
     return rc;
 }
 
+/* The same ahead of the catalog's transaction, where nothing keeps the head's tree: the branch may have moved on, and gc
+ * may have taken it. Then the count is of no use anyway, and add_commit makes it anew. */
+static int count_ahead(struct bough__seal *seal, const struct bough__branch_row *row)
+{
+    struct bough__error_state error;
+    bough__error_save(&error);
+    int rc = count_from_head(seal, row);
+    if (rc != BOUGH_CORRUPT)
+        return rc;
+    bough__error_restore(&error);
+    memset(seal->head, 0, sizeof seal->head);
+    return BOUGH_OK;
+}
+
 static int fold(struct bough__seal *seal, const struct bough__branch_row *row)
 {
     int rc = bough__snapshot_fold(&seal->tree, &seal->nodes, &seal->snapshot);
     if (rc == BOUGH_OK)
         rc = bough__root_id(seal->root, &seal->tree);
     if (rc == BOUGH_OK)
-        rc = count_from_head(seal, row);
+        rc = count_ahead(seal, row);
     seal->is_folded = rc == BOUGH_OK;
     return rc;
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { BLOCKS = 300 };
@@ -848,6 +849,87 @@ TEST(random_stories)
     }
 }
 
+/* ---- a head that is pruned under a commit ------------------------------------------------------------------------- */
+
+static int (*sync_of_nodes)(int fd);
+static int ask, answer;
+
+/* What another process does between a commit's nodes and its row: it commits a newer state, and gc prunes the head. */
+static void commit_and_collect(void)
+{
+    bough_store *store = fixture_open();
+    fixture_fill(store, "dev", 0, BLOCKS, 'c');
+    fixture_commit(store, "dev", "newer");
+    if (collect(store, 0).pruned != 1)
+        _exit(2);
+    bough_store_close(store);
+}
+
+static int stopping_sync(int fd)
+{
+    char link[64], target[512], byte = 'a';
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, target, sizeof target - 1);
+    target[len > 0 ? len : 0] = 0;
+    if (!strstr(target, ".nodes"))
+        return sync_of_nodes(fd);
+    bough__os.fdatasync = sync_of_nodes;
+    ck_assert_int_eq((int)write(ask, &byte, 1), 1);
+    ck_assert_int_eq((int)read(answer, &byte, 1), 1);
+    return sync_of_nodes(fd);
+}
+
+/* The head's nodes are in a file of their own, since the one who commits keeps his locked. */
+static void make_machines_head(void)
+{
+    struct bough__appender *appender = NULL;
+    bough_store *store = fixture_store(BLOCKS);
+    fixture_fork(store, "dev", "main");
+    fixture_fill(store, "dev", 0, BLOCKS, 'a');
+    ASSERT_OK(bough__appender_begin(&appender, store->space->nodes));
+    commit_by_the_machine(store, "dev");
+    bough__appender_end(appender);
+    fixture_fill(store, "dev", 0, BLOCKS, 'b');
+    bough_store_close(store);
+}
+
+static void in_a_child(void (*work)(void), int start, int end)
+{
+    char byte = 'z';
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (start >= 0 && read(start, &byte, 1) != 1)
+            _exit(3);
+        work();
+        _exit(end < 0 || write(end, &byte, 1) == 1 ? 0 : 4);
+    }
+    if (start < 0)
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+TEST(the_head_is_pruned_while_a_commit_counts_from_it)
+{
+    int there[2], back[2];
+    ck_assert_int_eq(pipe(there), 0);
+    ck_assert_int_eq(pipe(back), 0);
+    in_a_child(make_machines_head, -1, -1); /* so that nothing of it is in a cache */
+    in_a_child(commit_and_collect, there[0], back[1]);
+    close(back[1]);
+    ask = there[1];
+    answer = back[0];
+    bough_store *store = fixture_open();
+    bough_sealed sealed = {0};
+    sync_of_nodes = bough__os.fdatasync;
+    bough__os.fdatasync = stopping_sync;
+    ASSERT_OK(bough_commit_create(&sealed, store, "dev", NULL));
+    ck_assert(bough__os.fdatasync == sync_of_nodes);
+    ck_assert(!sealed.changed); /* the other commit has that transaction */
+    bough_sealed_release(&sealed);
+    ck_assert_uint_eq(fixture_read(store, "dev", 5), 'c');
+    assert_whole(store);
+    bough_store_close(store);
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {
@@ -867,6 +949,7 @@ int main(void)
         CASE(a_dry_run),
         CASE(a_damaged_node),
         CASE(a_catalog_of_yesterday),
+        CASE(the_head_is_pruned_while_a_commit_counts_from_it),
         CASE(random_stories)};
     return harness_run("gc", cases, COUNT_OF(cases));
 }
