@@ -614,6 +614,51 @@ TEST(the_heir_of_a_killed_mover_deletes) { heir_of_a_mover(true); }
 
 /* ---- other ways to another state ---- */
 
+/* ---- between the look at the row and the writer's lock */
+
+static struct {
+    void *(*malloc)(size_t len_bytes);
+    bool deletes;
+    int rc;
+} moment_of_begin;
+
+/* A transaction's memory is asked for when the row was looked at and the lock is not yet taken. */
+static void *move_before_the_lock(size_t len_bytes)
+{
+    bough__os.malloc = moment_of_begin.malloc;
+    moment_of_begin.rc = moment_of_begin.deletes ? delete_main() : reset("v1", true);
+    return bough__os.malloc(len_bytes);
+}
+
+static void write_as_the_branch_moves(bool deletes, int expected)
+{
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 100);
+    tag("v1");
+    database_run(db, "INSERT INTO t(b) VALUES('left')");
+    database_run(db, "BEGIN; SELECT count(*) FROM t");
+    moment_of_begin.malloc = bough__os.malloc;
+    moment_of_begin.deletes = deletes;
+    moment_of_begin.rc = -1;
+    bough__os.malloc = move_before_the_lock;
+    CODE(expected, database_try(db, "INSERT INTO t(b) VALUES('lost')"));
+    bough__os.malloc = moment_of_begin.malloc;
+    ck_assert_int_eq(moment_of_begin.rc, BOUGH_OK);
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 21); /* reading goes on */
+    database_run(db, "ROLLBACK");
+    if (!deletes) {
+        database_run(db, "INSERT INTO t(b) VALUES('kept')");
+        same(db, "SELECT * FROM t");
+        ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 21);
+    }
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(moved_between_the_look_and_the_lock) { write_as_the_branch_moves(false, SQLITE_BUSY_SNAPSHOT); }
+TEST(deleted_between_the_look_and_the_lock) { write_as_the_branch_moves(true, SQLITE_READONLY_DBMOVED); }
+
 TEST(another_page_size_comes_in)
 {
     begin();
@@ -902,6 +947,8 @@ int main(void)
         CASE(killed_after_the_row_beside_a_reader),
         CASE(the_heir_of_a_killed_mover),
         CASE(the_heir_of_a_killed_mover_deletes),
+        CASE(moved_between_the_look_and_the_lock),
+        CASE(deleted_between_the_look_and_the_lock),
         CASE(another_page_size_comes_in),
         CASE(a_vacuum_changes_the_page_size),
         CASE(a_vacuum_in_exclusive_mode),
