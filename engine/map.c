@@ -546,7 +546,7 @@ static int check_link(const struct check *check, const struct link *link, unsign
     caller->checked_bytes += is_seen ? 0 : BOUGH__NODE_SIZE;
     if (rc == BOUGH_OK)
         rc = check_node(check, &node, link, level, base);
-    if (rc == BOUGH_CORRUPT || rc == BOUGH_IO) {
+    if (rc == BOUGH_CORRUPT) {
         struct bough__error_state what;
         bough__error_save(&what);
         return tell_damage(check, link->ref, what.text);

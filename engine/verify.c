@@ -89,11 +89,12 @@ static int add_finding(void *context, const char *where, const char *what)
     return BOUGH_OK;
 }
 
-/* The present error as a finding, if it is about what is stored; else the error. */
+/* The present error as a finding, if it is about what is stored; else the error. What a call of the system failed for
+ * may be there all the same. */
 static int note_error(struct verify *verify, int rc, const char *where)
 {
     struct bough__error_state what;
-    if (rc != BOUGH_CORRUPT && rc != BOUGH_IO && rc != BOUGH_NOT_FOUND)
+    if (rc != BOUGH_CORRUPT && rc != BOUGH_NOT_FOUND)
         return rc;
     bough__error_save(&what);
     return add_finding(verify, where, what.text);

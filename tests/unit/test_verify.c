@@ -1,12 +1,14 @@
 /* test_verify.c - damage of every kind is found and named, and nothing else is; what the store takes on the disk. */
 #include "codec.h"
 #include "error.h"
+#include "faultos.h"
 #include "files.h"
 #include "harness.h"
 #include "layer_file.h"
 #include "os.h"
 #include "store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,6 +342,36 @@ TEST(interrupted)
     bough_store_close(store);
 }
 
+/* What cannot be read now is not what is damaged. */
+static void fail_everywhere(enum faultos_kind kind, int error)
+{
+    uint64_t nth = 1;
+    bool was_hit = true;
+    for (; was_hit; nth += 1 + nth / 5) {
+        bough_verification verification;
+        faultos_fail(kind, nth, error, true);
+        int rc = verify(&verification, NULL);
+        was_hit = faultos_was_hit();
+        faultos_clear();
+        if (rc == BOUGH_OK && verification.finding_count)
+            ck_abort_msg("%s %d: %s: %s", faultos_name(kind), (int)nth, verification.findings[0].where,
+                         verification.findings[0].what);
+        ck_assert_int_eq(rc, was_hit ? BOUGH_IO : BOUGH_OK);
+        if (rc == BOUGH_OK)
+            bough_verification_release(&verification);
+    }
+    ck_assert_uint_gt(nth, 5);
+}
+
+TEST(failures_of_the_system)
+{
+    make_store();
+    faultos_install();
+    fail_everywhere(FAULTOS_OPEN, EMFILE);
+    fail_everywhere(FAULTOS_READ, EIO);
+    expect_sound(NULL);
+}
+
 /* ---- usage ----------------------------------------------------------------------------------------------------- */
 
 static const bough_usage_branch *usage_of(const bough_usage *usage, const char *name)
@@ -401,6 +433,7 @@ int main(void)
         CASE(the_catalog),
         CASE(a_forged_page),
         CASE(interrupted),
+        CASE(failures_of_the_system),
         CASE(what_branches_take),
         CASE(usage_of_a_damaged_branch),
     };
