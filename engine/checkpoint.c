@@ -539,9 +539,9 @@ static int fold(struct bough__appender **out_appender, struct bough__layer_slot 
     return rc;
 }
 
-/* marks: gc's, or NULL. out_free: the list of the new generation. */
+/* marks: gc's, or NULL. dead_nodes: the header counts so many too many. out_free: the list of the new generation. */
 static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer, const struct bough__checkpoint *txn,
-                      struct bough__marks *marks)
+                      struct bough__marks *marks, uint64_t dead_nodes)
 {
     struct bough__published state = {0};
     struct bough__overlay *overlay = NULL;
@@ -561,6 +561,7 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     }
     int rc = bough__layer_reread_slot(layer);
     slot = layer->slot;
+    slot.node_count -= dead_nodes < slot.node_count ? dead_nodes : slot.node_count;
     if (rc == BOUGH_OK && bough__shm_durable(&layer->shm) < state.txn)
         rc = bough__layer_sync(layer);
     if (rc == BOUGH_OK)
@@ -605,7 +606,7 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
 int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__checkpoint *txn)
 {
     struct bough__frames free_frames = {0};
-    int rc = checkpoint(&free_frames, layer, txn, NULL);
+    int rc = checkpoint(&free_frames, layer, txn, NULL, 0);
     bough__frames_release(&free_frames);
     return rc;
 }
@@ -624,14 +625,14 @@ static int punch(struct bough__layer *layer, const struct bough__frames *frames)
     return rc;
 }
 
-int bough__layer_reclaim(struct bough__layer *layer, struct bough__marks *marks)
+int bough__layer_reclaim(struct bough__layer *layer, struct bough__marks *marks, uint64_t dead_nodes)
 {
     struct bough__frames frames = {0};
     uint64_t *logged = NULL;
     size_t count = 0;
     int rc = logged_frames(&logged, &count, layer->overlay);
     if (rc == BOUGH_OK)
-        rc = checkpoint(&frames, layer, NULL, marks);
+        rc = checkpoint(&frames, layer, NULL, marks, dead_nodes);
     /* See find_unreferred. */
     if (rc == BOUGH_OK)
         rc = bough__frames_subtract(&frames, logged, count);

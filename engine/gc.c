@@ -26,6 +26,7 @@
 #include "gc.h"
 
 #include "error.h"
+#include "fill.h"
 #include "hidden.h"
 #include "layer_file.h"
 #include "os.h"
@@ -158,6 +159,7 @@ static int add_branch(void *context, const struct bough__branch_row *row)
                                         .expires_at_ms = row->expires_at_ms,
                                         .layer = row->layer,
                                         .is_protected = row->is_protected,
+                                        .node_bytes = row->node_bytes,
                                         .name = bough__strdup(row->name)};
     gc->branch_count += branch->name != NULL;
     return branch->name != NULL ? BOUGH_OK : bough__fail_memory();
@@ -312,13 +314,18 @@ static int prune(struct bough__gc *gc)
 
 /* ---- roots ---- */
 
+static bool is_prunable(const struct bough__gc *gc, const struct bough__commit_row *row)
+{
+    return gc->prunable_count != 0 &&
+           bsearch(row->id, gc->prunable, gc->prunable_count, sizeof *gc->prunable, compare_ids) != NULL;
+}
+
 static int mark_commit(void *context, const struct bough__commit_row *row)
 {
     struct bough__gc *gc = context;
-    if (row->pruned || (gc->prunable_count != 0 && bsearch(row->id, gc->prunable, gc->prunable_count,
-                                                           sizeof *gc->prunable, compare_ids) != NULL))
+    if (row->pruned || is_prunable(gc, row))
         return BOUGH_OK;
-    return bough__marks_tree(gc->marks, row->tree.top);
+    return bough__own_mark_commit(gc, row);
 }
 
 int bough__gc_mark_commits(struct bough__gc *gc)
@@ -346,7 +353,9 @@ static int mark_layer(struct bough__gc *gc, const struct bough__gc_branch *branc
         rc = bough__fail(BOUGH_CORRUPT, "layer %u of branch '%s': its header slots are damaged", branch->layer,
                          branch->name);
     bough__os_close(&fd);
-    return rc == BOUGH_OK ? bough__marks_tree(gc->marks, slot.tree.top) : rc;
+    if (rc != BOUGH_OK)
+        return rc;
+    return bough__own_mark_layer(gc, branch->layer, &slot);
 }
 
 /* A branch may be deleted, or get another layer, between our look at its row and the one at its files. */
@@ -403,9 +412,11 @@ static int mark_all_told(struct bough__gc *gc, tell_trees *tell)
     return rc;
 }
 
+/* Commits come first, so that what each adds is its own (own.c), and last, for those that were made meanwhile. */
 static int mark(struct bough__gc *gc)
 {
-    int rc = BOUGH_OK;
+    gc->last_commit = INT64_MIN;
+    int rc = bough__gc_mark_commits(gc);
     for (size_t i = 0; rc == BOUGH_OK && i < gc->branch_count; i++)
         if (!gc->branches[i].is_dropped)
             rc = mark_branch(gc, &gc->branches[i]);
@@ -414,8 +425,62 @@ static int mark(struct bough__gc *gc)
     /* Listed again for the pins: who opened a layer meanwhile may have pinned a state that another one replaced. */
     if (rc == BOUGH_OK)
         rc = mark_all_told(gc, bough__shm_pinned_trees);
-    gc->last_commit = INT64_MIN;
     return rc == BOUGH_OK ? bough__gc_mark_commits(gc) : rc;
+}
+
+/* ---- what goes ---- */
+
+struct goers {
+    struct bough__gc *gc;
+    struct bough__marks *dead;
+};
+
+static int count_goer(void *context, const struct bough__commit_row *row)
+{
+    const struct goers *goers = context;
+    struct bough__error_state error;
+    if (row->pruned || !is_prunable(goers->gc, row))
+        return BOUGH_OK;
+    bough__error_save(&error);
+    int rc = bough__own_mark_dead(goers->gc, goers->dead, row);
+    if (rc != BOUGH_CORRUPT)
+        return rc;
+    bough__error_restore(&error); /* what is damaged goes all the same */
+    return BOUGH_OK;
+}
+
+/* Whose bytes the commits are that will be pruned. */
+static int count_goers(struct bough__gc *gc)
+{
+    int64_t last = INT64_MIN;
+    struct goers goers = {.gc = gc};
+    if (gc->prunable_count == 0 || gc->dry_run)
+        return BOUGH_OK;
+    int rc = bough__marks_create(&goers.dead, gc->store->space);
+    if (rc == BOUGH_OK) {
+        bough__marks_go_beyond(goers.dead, gc->marks);
+        rc = bough__catalog_commits_since(&last, gc->store->catalog, count_goer, &goers);
+    }
+    bough__marks_free(goers.dead);
+    return rc;
+}
+
+/* ---- progress ---- */
+
+int bough__gc_progress(struct bough__gc *gc, uint64_t done_bytes)
+{
+    /* What is marked may be more than was allocated: holes of a sparse file, what was written meanwhile. */
+    if (done_bytes > gc->total_bytes)
+        done_bytes = gc->total_bytes;
+    if (done_bytes > gc->done_bytes)
+        gc->done_bytes = done_bytes;
+    return bough__report_progress(&gc->options, gc->done_bytes, gc->total_bytes);
+}
+
+static int tell_marked(void *context, uint64_t bytes)
+{
+    struct bough__gc *gc = context;
+    return bough__gc_progress(gc, bytes < gc->total_bytes / 2 ? bytes : gc->total_bytes / 2);
 }
 
 /* ---- the whole ---- */
@@ -443,7 +508,12 @@ static int collect(struct bough__gc *gc)
 {
     int rc = plan(gc);
     if (rc == BOUGH_OK)
+        rc = bough__own_begin(gc);
+    if (rc == BOUGH_OK)
         rc = mark(gc);
+    if (rc == BOUGH_OK)
+        rc = count_goers(gc);
+    bough__own_conclude(gc);
     if (rc == BOUGH_OK)
         rc = drop_branches(gc);
     if (rc == BOUGH_OK && !gc->dry_run)
@@ -459,6 +529,8 @@ static int collect(struct bough__gc *gc)
     gc->out->live_bytes = bough__marks_bytes(gc->marks);
     if (rc == BOUGH_OK)
         rc = bough__sweep(gc);
+    if (rc == BOUGH_OK && !gc->dry_run)
+        rc = bough__own_write(gc);
     if (rc == BOUGH_OK && !gc->dry_run)
         bough__catalog_checkpoint(gc->store->catalog);
     return rc;
@@ -477,6 +549,7 @@ static void release(struct bough__gc *gc)
     free(gc->prunable);
     free(gc->node_files);
     free(gc->layers);
+    free(gc->own);
     bough__error_restore(&error);
 }
 
@@ -489,10 +562,9 @@ void bough_collection_release(bough_collection *collection)
 int bough_gc(bough_collection *out, bough_store *store, int undo_days, bool dry_run, const bough_options *options)
 {
     struct bough__gc gc = {.store = store, .out = out, .dry_run = dry_run, .lock_fd = -1};
-    bough_options read;
     uint64_t before = 0;
-    bough__options_read(&read, options);
-    gc.timeout_ms = options ? read.timeout_ms : store->timeout_ms;
+    bough__options_read(&gc.options, options);
+    gc.timeout_ms = options ? gc.options.timeout_ms : store->timeout_ms;
     memset(out, 0, sizeof *out);
     gc.now_ms = bough__os_now_ms();
     gc.prune_before_ms = gc.now_ms - (undo_days < 0 ? BOUGH_UNDO_DAYS : undo_days) * DAY_MS;
@@ -503,8 +575,12 @@ int bough_gc(bough_collection *out, bough_store *store, int undo_days, bool dry_
         bough__hidden_sweep(store);
     if (rc == BOUGH_OK)
         rc = bough__store_allocated(&before, store);
+    gc.total_bytes = 2 * before; /* to mark, and to sweep */
+    bough__marks_watch(gc.marks, tell_marked, &gc);
     if (rc == BOUGH_OK)
         rc = collect(&gc);
+    if (rc == BOUGH_OK)
+        rc = bough__gc_progress(&gc, gc.total_bytes);
     release(&gc);
     if (rc == BOUGH_OK)
         rc = bough__store_allocated(&out->store_bytes, store);

@@ -2,6 +2,7 @@
 #ifndef BOUGH_ENGINE_GC_H
 #define BOUGH_ENGINE_GC_H
 
+#include "layer_file.h"
 #include "marks.h"
 #include "store.h"
 
@@ -11,7 +12,17 @@ struct bough__gc_branch {
     uint32_t layer;
     bool is_protected, is_dropped; /* is_dropped: it is going to be, or was */
     size_t children;
+    uint64_t node_bytes;
     char *name;
+};
+
+/* See own.c. */
+struct bough__gc_own {
+    uint32_t layer;
+    int64_t branch_id;
+    uint64_t row_bytes, header_nodes;   /* as counted */
+    uint64_t commit_bytes, tree_bytes;  /* as marked */
+    uint64_t row_excess, header_excess; /* bytes; nodes */
 };
 
 struct bough__gc_file {
@@ -38,6 +49,10 @@ struct bough__gc {
     uint8_t (*prunable)[BOUGH__DIGEST_SIZE];
     size_t prunable_count, prunable_capacity;
     int64_t last_commit; /* row of the newest commit that is marked */
+    struct bough__gc_own *own; /* by layer */
+    size_t own_count;
+    bough_options options;
+    uint64_t total_bytes, done_bytes; /* for the progress callback */
     struct bough__gc_file *node_files, *layers;
     size_t node_file_count, layer_count;
 };
@@ -50,6 +65,18 @@ int bough__gc_mark_commits(struct bough__gc *gc);
 /* The numbers of the files in a folder of the store that are called NUMBER and the suffix, ascending. */
 int bough__gc_list(struct bough__gc_file **out, size_t *out_count, const struct bough__gc *gc, const char *folder,
                    const char *suffix);
+
+int bough__gc_progress(struct bough__gc *gc, uint64_t done_bytes);
+
+/* What branches count as their own: begin and conclude stand around the first marking. After it the second marking
+ * changes nothing of that. dead: marks beyond those of gc. */
+int bough__own_begin(struct bough__gc *gc);
+int bough__own_mark_commit(struct bough__gc *gc, const struct bough__commit_row *row);
+int bough__own_mark_layer(struct bough__gc *gc, uint32_t layer, const struct bough__layer_slot *slot);
+int bough__own_mark_dead(struct bough__gc *gc, struct bough__marks *dead, const struct bough__commit_row *row);
+void bough__own_conclude(struct bough__gc *gc);
+uint64_t bough__own_header_excess(const struct bough__gc *gc, uint32_t layer); /* nodes */
+int bough__own_write(struct bough__gc *gc);
 
 /* Looks which files stand still: before the roots are read. */
 int bough__sweep_cut(struct bough__gc *gc);

@@ -110,7 +110,7 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
  * to; then the bytes of free frames go back to the file system. The writer's, who found beforehand that everyone is at
  * the newest state (bough__shm_all_at_newest) and then marked what commits refer to: a commit on its way from an older
  * state would be neither pinned nor marked otherwise. */
-int bough__layer_reclaim(struct bough__layer *layer, struct bough__marks *marks);
+int bough__layer_reclaim(struct bough__layer *layer, struct bough__marks *marks, uint64_t dead_nodes);
 /* After a failed sync: writes what is not known durable elsewhere, and folds. The writer's. */
 int bough__layer_heal(struct bough__layer *layer);
 /* The header's slot is in both places, or is put there: before the log is written to. The writer's. */

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Marked between two calls of the callback. */
+#define TELL_BYTES (4u << 20)
+
 /* One file's bits. */
 struct file_marks {
     uint32_t number; /* 0: an empty place of the table */
@@ -25,6 +28,10 @@ struct bough__marks {
     struct bough__space *space;
     struct file_marks *files; /* a hash table with empty places */
     size_t file_count, file_capacity;
+    uint64_t bytes, told_bytes;
+    const struct bough__marks *others; /* or NULL */
+    bough__marks_callback *callback; /* or NULL */
+    void *context;
 };
 
 /* ---- files ---- */
@@ -146,7 +153,16 @@ static int set_bit(struct bough__marks *marks, enum bough__file_kind kind, uint3
         return rc;
     file->bits[index / 8] |= (uint8_t)(1u << index % 8);
     file->count++;
+    marks->bytes += file->unit_bytes;
     return BOUGH_OK;
+}
+
+static int tell(struct bough__marks *marks)
+{
+    if (marks->callback == NULL || marks->bytes - marks->told_bytes < TELL_BYTES)
+        return BOUGH_OK;
+    marks->told_bytes = marks->bytes;
+    return marks->callback(marks->context, marks->bytes);
 }
 
 /* ---- trees ---- */
@@ -156,7 +172,8 @@ static int mark_node(struct bough__marks *marks, struct bough__node_ref ref, uns
 {
     struct bough__node node;
     int rc = BOUGH_OK;
-    if (ref.file == 0 || bough__marks_has_node(marks, ref.file, ref.index))
+    if (ref.file == 0 || bough__marks_has_node(marks, ref.file, ref.index) ||
+        (marks->others != NULL && bough__marks_has_node(marks->others, ref.file, ref.index)))
         return BOUGH_OK;
     rc = bough__nodes_read_uncached(&node, marks->space->nodes, ref);
     if (rc == BOUGH_OK && level != 0 && node.level != level)
@@ -168,7 +185,9 @@ static int mark_node(struct bough__marks *marks, struct bough__node_ref ref, uns
         else if (node.entries[i].layer != 0)
             rc = set_bit(marks, BOUGH__LAYER_FILE, node.entries[i].layer, node.entries[i].frame);
     }
-    return rc == BOUGH_OK ? set_bit(marks, BOUGH__NODE_FILE, ref.file, ref.index) : rc;
+    if (rc == BOUGH_OK)
+        rc = set_bit(marks, BOUGH__NODE_FILE, ref.file, ref.index);
+    return rc == BOUGH_OK ? tell(marks) : rc;
 }
 
 int bough__marks_tree(struct bough__marks *marks, struct bough__node_ref top)
@@ -198,10 +217,24 @@ uint64_t bough__marks_frames(const struct bough__marks *marks, uint32_t layer)
 
 uint64_t bough__marks_bytes(const struct bough__marks *marks)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < marks->file_capacity; i++)
-        bytes += marks->files[i].count * marks->files[i].unit_bytes;
-    return bytes;
+    return marks->bytes;
+}
+
+uint64_t bough__marks_frame_bytes(const struct bough__marks *marks, uint32_t layer)
+{
+    const struct file_marks *found = find_file(marks, BOUGH__LAYER_FILE, layer);
+    return found != NULL ? found->count * found->unit_bytes : 0;
+}
+
+void bough__marks_go_beyond(struct bough__marks *marks, const struct bough__marks *others)
+{
+    marks->others = others;
+}
+
+void bough__marks_watch(struct bough__marks *marks, bough__marks_callback *callback, void *context)
+{
+    marks->callback = callback;
+    marks->context = context;
 }
 
 /* ---- making ---- */

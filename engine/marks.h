@@ -22,7 +22,13 @@ bool bough__marks_has_node(const struct bough__marks *marks, uint32_t file, uint
 bool bough__marks_has_frame(const struct bough__marks *marks, uint32_t layer, uint64_t frame);
 /* Frames of the layer that are marked. */
 uint64_t bough__marks_frames(const struct bough__marks *marks, uint32_t layer);
+uint64_t bough__marks_frame_bytes(const struct bough__marks *marks, uint32_t layer);
 /* Bytes of all nodes and frames that are marked. */
 uint64_t bough__marks_bytes(const struct bough__marks *marks);
+/* What is marked there is passed by here. */
+void bough__marks_go_beyond(struct bough__marks *marks, const struct bough__marks *others);
+/* Called now and then while trees are marked, with those bytes; another result than BOUGH_OK ends it. */
+typedef int bough__marks_callback(void *context, uint64_t bytes);
+void bough__marks_watch(struct bough__marks *marks, bough__marks_callback *callback, void *context);
 
 #endif

@@ -384,7 +384,7 @@ static int lock_writer(struct bough__layer *layer)
 }
 
 /* The writer's lock is ours. */
-static int reclaim(struct bough__gc *gc, struct bough__layer *layer)
+static int reclaim(struct bough__gc *gc, struct bough__layer *layer, uint64_t dead_nodes)
 {
     struct bough__published state = {0};
     int rc = bough__layer_prepare_writer(layer, &state);
@@ -396,7 +396,7 @@ static int reclaim(struct bough__gc *gc, struct bough__layer *layer)
     rc = bough__gc_mark_commits(gc);
     if (rc == BOUGH_OK)
         rc = bough__layer_open_file(layer);
-    return rc == BOUGH_OK ? bough__layer_reclaim(layer, gc->marks) : rc;
+    return rc == BOUGH_OK ? bough__layer_reclaim(layer, gc->marks, dead_nodes) : rc;
 }
 
 static int open_layer(struct bough__layer **out, struct bough__gc *gc, int64_t branch_id)
@@ -414,18 +414,19 @@ static int open_layer(struct bough__layer **out, struct bough__gc *gc, int64_t b
 static int sweep_branch(struct bough__gc *gc, const struct bough__gc_branch *branch)
 {
     struct bough__layer *layer = NULL;
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, dead_nodes = bough__own_header_excess(gc, branch->layer);
     int rc = estimate_layer(&bytes, gc, branch->layer);
     if (gc->dry_run)
         gc->out->freed_bytes += bytes;
-    if (rc != BOUGH_OK || gc->dry_run || bytes < WORTHWHILE_BYTES)
+    if (rc != BOUGH_OK || gc->dry_run ||
+        (bytes < WORTHWHILE_BYTES && dead_nodes * BOUGH__NODE_SIZE < WORTHWHILE_BYTES))
         return rc == BOUGH_CORRUPT ? BOUGH_OK : rc;
     rc = open_layer(&layer, gc, branch->id);
     if (rc != BOUGH_OK)
         return rc == BOUGH_IO || rc == BOUGH_FULL || rc == BOUGH_NOMEM ? rc : BOUGH_OK;
     rc = lock_writer(layer);
     if (rc == BOUGH_OK) {
-        rc = reclaim(gc, layer);
+        rc = reclaim(gc, layer, dead_nodes);
         bough__layer_unlock_writer(layer);
     }
     bough__layer_close(layer);
@@ -522,17 +523,36 @@ static int sort_by_layer(struct bough__gc *gc)
     return BOUGH_OK;
 }
 
+/* One of so many things is done. */
+static int progress(struct bough__gc *gc, size_t *done)
+{
+    size_t count = gc->node_file_count + gc->layer_count + gc->branch_count;
+    uint64_t half = gc->total_bytes / 2;
+    ++*done;
+    return bough__gc_progress(gc, half + (uint64_t)((double)half * (double)*done / (double)count));
+}
+
 int bough__sweep(struct bough__gc *gc)
 {
+    size_t done = 0;
     int rc = sort_by_layer(gc);
-    for (size_t i = 0; rc == BOUGH_OK && i < gc->node_file_count; i++)
+    for (size_t i = 0; rc == BOUGH_OK && i < gc->node_file_count; i++) {
         rc = sweep_node_file(gc, &gc->node_files[i]);
-    for (size_t i = 0; rc == BOUGH_OK && i < gc->layer_count; i++)
+        if (rc == BOUGH_OK)
+            rc = progress(gc, &done);
+    }
+    for (size_t i = 0; rc == BOUGH_OK && i < gc->layer_count; i++) {
         if (gc->layers[i].cut != 0 && is_without_branch(gc, gc->layers[i].number))
             rc = sweep_layer_without_branch(gc, gc->layers[i].number);
-    for (size_t i = 0; rc == BOUGH_OK && i < gc->branch_count; i++)
+        if (rc == BOUGH_OK)
+            rc = progress(gc, &done);
+    }
+    for (size_t i = 0; rc == BOUGH_OK && i < gc->branch_count; i++) {
         if (!gc->branches[i].is_dropped)
             rc = sweep_branch(gc, &gc->branches[i]);
+        if (rc == BOUGH_OK)
+            rc = progress(gc, &done);
+    }
     if (rc == BOUGH_OK)
         rc = sweep_drafts(gc);
     return rc == BOUGH_OK ? sweep_shared_memory(gc) : rc;

@@ -849,6 +849,110 @@ TEST(random_stories)
     }
 }
 
+/* ---- what branches count as their own --------------------------------------------------------------------------- */
+
+static uint64_t own_bytes(bough_store *store, const char *branch)
+{
+    bough_branches list = {0};
+    ASSERT_OK(bough_branch_get(&list, store, branch));
+    uint64_t bytes = list.items[0].own_bytes;
+    bough_branches_release(&list);
+    return bytes;
+}
+
+static uint64_t layer_file_bytes(bough_store *store, const char *branch)
+{
+    char *path = layer_path(store, branch);
+    uint64_t bytes = allocated(path);
+    free(path);
+    return bytes;
+}
+
+/* Machine's commits that are pruned, checkpoints that are superseded: their nodes are gone, and nobody's any more. */
+TEST(what_is_given_back_is_nobodys_own)
+{
+    enum { NODES_OF_A_STATE = BLOCKS / 64 + 2 }; /* leaves, and one above them */
+    bough_store *store = fixture_store(BLOCKS);
+    fixture_fork(store, "dev", "main");
+    fixture_fork(store, "idle", "main");
+    uint64_t mains = own_bytes(store, "main");
+    for (int i = 0; i < 40; i++) {
+        fixture_fill(store, "dev", 0, BLOCKS, (uint8_t)(i + 1));
+        if (i % 4 == 3)
+            commit_by_the_machine(store, "dev");
+    }
+    fixture_commit(store, "dev", "mine");
+    uint64_t before = own_bytes(store, "dev") - layer_file_bytes(store, "dev");
+    ck_assert_uint_gt(before, 10 * NODES_OF_A_STATE * BOUGH__NODE_SIZE);
+    bough_collection collection = {0};
+    ASSERT_OK(bough_gc(&collection, store, 0, true, NULL)); /* looking changes nothing */
+    ck_assert_uint_eq(own_bytes(store, "dev") - layer_file_bytes(store, "dev"), before);
+    bough_collection_release(&collection);
+    ck_assert_uint_eq(collect(store, 0).pruned, 9);
+    /* The commit, and the branch's own tree with what the checkpoint of gc wrote. */
+    uint64_t after = own_bytes(store, "dev") - layer_file_bytes(store, "dev");
+    ck_assert_uint_le(after, 3 * NODES_OF_A_STATE * BOUGH__NODE_SIZE);
+    ck_assert_uint_ge(after, NODES_OF_A_STATE * BOUGH__NODE_SIZE);
+    ck_assert_uint_eq(own_bytes(store, "main"), mains);
+    ck_assert_uint_eq(own_bytes(store, "idle"), 0);
+    collect(store, 0);
+    ck_assert_uint_le(own_bytes(store, "dev") - layer_file_bytes(store, "dev"), after);
+    ck_assert_uint_ge(own_bytes(store, "dev") - layer_file_bytes(store, "dev"), NODES_OF_A_STATE * BOUGH__NODE_SIZE);
+    assert_whole(store);
+    bough_store_close(store);
+}
+
+/* ---- progress ---------------------------------------------------------------------------------------------------- */
+
+static struct {
+    uint64_t calls, stop_at, last, total;
+} progress;
+
+static int note_progress(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    ck_assert_uint_ge(done, progress.last);
+    ck_assert_uint_le(done, total);
+    ck_assert(progress.total == 0 || progress.total == total);
+    progress.last = done;
+    progress.total = total;
+    return ++progress.calls == progress.stop_at;
+}
+
+/* The callback hears of all of it, and may stop it at any call: then less was given back, and nothing is lost. */
+TEST(progress_and_interruption)
+{
+    bough_options options = BOUGH_OPTIONS_INIT;
+    bough_collection collection = {0};
+    options.progress = note_progress;
+    bough_store *store = fixture_store(BLOCKS);
+    for (uint64_t stop = 1;; stop++) {
+        fixture_fork(store, "dev", "main");
+        fixture_fill(store, "dev", 0, BLOCKS, (uint8_t)(stop + 1));
+        commit_by_the_machine(store, "dev");
+        if (stop % 2)
+            delete_branch(store, "dev", false);
+        memset(&progress, 0, sizeof progress);
+        progress.stop_at = stop;
+        int rc = bough_gc(&collection, store, 0, false, &options);
+        bool was_stopped = progress.calls >= stop;
+        ASSERT_CODE(was_stopped ? BOUGH_INTERRUPTED : BOUGH_OK, rc);
+        if (rc == BOUGH_OK)
+            bough_collection_release(&collection);
+        assert_whole(store);
+        ck_assert_uint_eq(fixture_read(store, "main", 7), 8);
+        if (stop % 2 == 0) {
+            ck_assert_uint_eq(fixture_read(store, "dev", 7), (uint8_t)(stop + 1));
+            delete_branch(store, "dev", false);
+        }
+        if (!was_stopped)
+            break;
+    }
+    ck_assert_uint_ge(progress.calls, 4);
+    ck_assert_uint_eq(progress.last, progress.total);
+    bough_store_close(store);
+}
+
 /* ---- a head that is pruned under a commit ------------------------------------------------------------------------- */
 
 static int (*sync_of_nodes)(int fd);
@@ -949,6 +1053,8 @@ int main(void)
         CASE(a_dry_run),
         CASE(a_damaged_node),
         CASE(a_catalog_of_yesterday),
+        CASE(what_is_given_back_is_nobodys_own),
+        CASE(progress_and_interruption),
         CASE(the_head_is_pruned_while_a_commit_counts_from_it),
         CASE(random_stories)};
     return harness_run("gc", cases, COUNT_OF(cases));
