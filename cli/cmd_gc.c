@@ -52,15 +52,18 @@ static int parse_days(struct cli *cli, int *out)
 static int run(struct cli *cli)
 {
     bough_collection collection = {0};
-    bough_options options = cli_options(cli, NULL);
+    bough_options options = BOUGH_OPTIONS_INIT;
     bool dry_run = cli_has(cli, "dry-run");
     int days = 0;
     int rc = parse_days(cli, &days);
 
     if (rc == BOUGH_OK)
         rc = cli_open(cli);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
+        options = cli_options(cli, "collecting");
         rc = cli_check(cli, bough_gc(&collection, cli->store, days, dry_run, &options));
+        cli_work_end(cli);
+    }
     if (rc == BOUGH_OK && cli->json)
         print_json(&collection);
     else if (rc == BOUGH_OK)

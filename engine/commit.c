@@ -79,8 +79,8 @@ static int count_from_head(struct bough__seal *seal, const struct bough__branch_
     return rc;
 }
 
-/* The same ahead of the catalog's transaction, where nothing keeps the head's tree: the branch may have moved on, and gc
- * may have taken it. Then the count is of no use anyway, and add_commit makes it anew. */
+/* The same ahead of the catalog's transaction, where nothing keeps the head's tree: the branch may have moved on, and
+ * gc may have taken it. Then the count is of no use anyway, and add_commit makes it anew. */
 static int count_ahead(struct bough__seal *seal, const struct bough__branch_row *row)
 {
     struct bough__error_state error;

@@ -143,7 +143,7 @@ static bool is_deleting(const struct bough__shm *shm)
     return bough__os_is_locked(shm->fd, BOUGH__STORE_DOUBT_BYTE);
 }
 
-/* The one who holds the dead-man lock exclusively starts from nothing, but for the flags that must outlive processes. */
+/* Who holds the dead-man lock exclusively starts from nothing, but for the flags that must outlive processes. */
 static int build(struct bough__shm *shm, bool *out_same_boot, mode_t mode)
 {
     int rc = map_whole(shm, mode);

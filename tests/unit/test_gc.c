@@ -953,7 +953,7 @@ TEST(progress_and_interruption)
     bough_store_close(store);
 }
 
-/* ---- a head that is pruned under a commit ------------------------------------------------------------------------- */
+/* ---- a head that is pruned under a commit ------------------------------------------------------------------------ */
 
 static int (*sync_of_nodes)(int fd);
 static int ask, answer;
