@@ -20,6 +20,7 @@ step "packages"
 sh scripts/setup.sh
 step "the tree"
 sh scripts/check-tree.sh
+python3 scripts/mutants.py --check
 step "gcc: build and test"
 build ci
 ctest --preset ci -j "$jobs"

@@ -698,8 +698,8 @@ int main(void)
         if (only && strcmp(only, operations[i].name) != 0)
             continue;
         world.keeps_closed = operations[i].keeps_closed;
-        faults_walk(&(struct faults_subject){operations[i].name, NULL, prepare, operations[i].run,
-                                             describe, mend, finish});
+        faults_walk(&(struct faults_subject){operations[i].name, NULL, prepare, operations[i].run, describe, mend,
+                                             finish, operations[i].run == op_gc});
     }
     harness_remove_tree(world.base);
     return EXIT_SUCCESS;

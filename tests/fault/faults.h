@@ -18,6 +18,7 @@ struct faults_subject {
     void (*mend)(void *context);
     /* Puts everything away again. */
     void (*finish)(void *context);
+    bool goes_by_steps; /* a failure may come when the rows are written, and leave the new state */
 };
 
 /* For every kind of call and every N until N is beyond the calls that the operation makes: prepares, lets call N fail,

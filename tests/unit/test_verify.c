@@ -343,20 +343,22 @@ TEST(interrupted)
 }
 
 /* What cannot be read now is not what is damaged. */
-static void fail_everywhere(enum faultos_kind kind, int error)
+static void fail_everywhere(enum faultos_kind kind, int error, bool is_lasting)
 {
     uint64_t nth = 1;
     bool was_hit = true;
     for (; was_hit; nth += 1 + nth / 5) {
         bough_verification verification;
-        faultos_fail(kind, nth, error, true);
+        faultos_fail(kind, nth, error, is_lasting);
         int rc = verify(&verification, NULL);
         was_hit = faultos_was_hit();
         faultos_clear();
         if (rc == BOUGH_OK && verification.finding_count)
             ck_abort_msg("%s %d: %s: %s", faultos_name(kind), (int)nth, verification.findings[0].where,
                          verification.findings[0].what);
-        ck_assert_int_eq(rc, was_hit ? BOUGH_IO : BOUGH_OK);
+        /* One failure may be made up for: a descriptor is given up, say. */
+        ck_assert_msg(rc == (was_hit ? BOUGH_IO : BOUGH_OK) || (rc == BOUGH_OK && !is_lasting), "%s %d: %s",
+                      faultos_name(kind), (int)nth, bough_code_name(rc));
         if (rc == BOUGH_OK)
             bough_verification_release(&verification);
     }
@@ -367,8 +369,10 @@ TEST(failures_of_the_system)
 {
     make_store();
     faultos_install();
-    fail_everywhere(FAULTOS_OPEN, EMFILE);
-    fail_everywhere(FAULTOS_READ, EIO);
+    fail_everywhere(FAULTOS_OPEN, EMFILE, true);
+    fail_everywhere(FAULTOS_OPEN, EIO, false);
+    fail_everywhere(FAULTOS_READ, EIO, true);
+    fail_everywhere(FAULTOS_READ, EIO, false);
     expect_sound(NULL);
 }
 

@@ -357,6 +357,30 @@ TEST(none_is_left)
     close_all(open);
 }
 
+/* There is room in the pool, but the process has no descriptor left: one that is idle goes, and nobody notices. */
+TEST(an_idle_one_gives_way)
+{
+    enum { SOME = 20 };
+    sqlite3 *open[SOME + 1];
+    make_branches();
+    for (int i = 0; i <= SOME; i++)
+        open[i] = database_open_uri(uri_of(i));
+    for (int i = 0; i < SOME; i++)
+        database_run(open[i], "PRAGMA synchronous = %s; INSERT INTO t(b) VALUES('first')", i % 2 ? "OFF" : "FULL");
+    int free_slot = dup(0); /* the lowest number, and with it as many as are open are below the limit */
+    close(free_slot);
+    set_limit((rlim_t)free_slot);
+    database_run(open[SOME], "INSERT INTO t(b) VALUES('first')"); /* makes its file */
+    for (int i = 0; i <= SOME; i++)
+        database_run(open[i], "INSERT INTO t(b) VALUES('second')");
+    ck_assert_int_le(count_open(".layer"), SOME + 1);
+    set_limit(128);
+    for (int i = 0; i <= SOME; i++) {
+        ck_assert_int_eq(database_number(open[i], "SELECT count(*) FROM t WHERE b IN ('first', 'second')"), 2);
+        database_close(open[i]);
+    }
+}
+
 TEST(another_file_in_its_place)
 {
     sqlite3 *open[BRANCHES];
@@ -396,6 +420,7 @@ int main(void)
         CASE(no_descriptor_goes_before_what_it_wrote_is_synced),
         CASE(a_failure_to_sync_is_remembered),
         CASE(none_is_left),
+        CASE(an_idle_one_gives_way),
         CASE(another_file_in_its_place),
     };
     return harness_run("descriptors", cases, COUNT_OF(cases));

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Breaks bough on purpose, one place at a time, and sees that a test notices.
+
+    python3 scripts/mutants.py [--jobs N] [--keep] [NAME...]
+
+Works on a copy of the tree. Each mutant is a piece of source text and what to put in its place, and the case of a test
+program that has to fail then. A text that is not there exactly once is an error, since a mutant that no longer applies
+proves nothing; so is a case that fails without the mutant, and a mutant that survives. --keep leaves the copy in place,
+so that the next run builds less.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TIMEOUT_S = 120
+
+# name, what is broken, file, text, text instead, test program, its case
+MUTANTS = [
+    ("I1", "a fork does not get what its parent has not committed", "engine/commit.c",
+     "    if (!seal->is_folded || now->head_txn >= seal->snapshot.txn)\n        return BOUGH_OK;\n    int rc",
+     "    if (true)\n        return BOUGH_OK;\n    int rc",
+     "test_branch", "fork_of_a_dirty_branch_commits_it"),
+    ("I1-independent", "a fork writes to its parent's layer", "engine/fork.c",
+     "        rc = bough__catalog_new_layer(&row.layer, store->catalog);",
+     "        row.layer = fork->target.branch.layer;",
+     "test_branch", "forks_are_independent"),
+    ("I2", "the log grows without a checkpoint", "engine/txn.c",
+     "    return layer->overlay->log_bytes > BOUGH__LOG_LIMIT ||",
+     "    return false && layer->overlay->log_bytes > BOUGH__LOG_LIMIT ||",
+     "test_layer", "log_is_bounded"),
+    ("I3", "equal pages are stored again", "engine/fill.c",
+     "    if (rc != BOUGH_OK || memcmp(old.digest, digest, sizeof old.digest) == 0)",
+     "    if (rc != BOUGH_OK || (is_zero && old.layer == 0))",
+     "test_transfer", "equal_pages_cost_nothing"),
+    ("I4", "COMMIT returns before its record is on the disk", "engine/txn.c",
+     "    int rc = bough__layer_sync(layer);\n    if (rc == BOUGH_OK)\n        return BOUGH_OK;\n    bough__error_save",
+     "    int rc = BOUGH_OK;\n    if (rc == BOUGH_OK)\n        return BOUGH_OK;\n    bough__error_save",
+     "vfs_facts", "a_commit_is_one_sync"),
+    ("I4-poison", "a failed sync is forgotten", "engine/layer_locks.c",
+     "        bough__shm_set(&layer->shm, BOUGH__SHM_POISONED);", "        (void)layer;",
+     "vfs_descriptors", "a_failure_to_sync_is_remembered"),
+    ("I5", "frames that a snapshot sees are used again", "engine/recycler.c",
+     "    return low < look->pin_count && look->pins[low] < frame->death;", "    return false;",
+     "test_layer", "model"),
+    ("I6", "the cache of another state is taken for right", "vfs/file.c",
+     "        file->lock != SQLITE_LOCK_NONE)\n        return read_validity(file, out);",
+     "        file->lock == SQLITE_LOCK_NONE)\n        return read_validity(file, out);",
+     "vfs_moves", "equal_counters"),
+    ("I6-cookie", "statements of another schema stay prepared", "vfs/file.c",
+     "    file->cookie.is_stale = true;", "    file->cookie.is_stale = false;",
+     "vfs_moves", "equal_cookies"),
+    ("I7", "a dead writer's lock stays", "engine/shm.c",
+     "    clear_number(shm, (int)owner - 1);\n    (void)lock_byte", "    (void)lock_byte",
+     "test_hazards", "taking_a_dead_writers_place"),
+    ("I8", "frames are never used again", "engine/layer_frames.c",
+     "    bough__recycler_refill(&layer->recycler, &layer->shm);", "    (void)layer;",
+     "test_layer", "a_long_life_stays_small"),
+    ("I9", "pages are not checked", "engine/fold.c",
+     "    if (bough__page_sum(content, space->store_key, layer, frame, block) != sum)",
+     "    if (content == 0 && bough__page_sum(content, space->store_key, layer, frame, block) != sum)",
+     "test_verify", "a_page_written_since_the_last_commit"),
+    ("I10", "a transaction whose sync failed is published", "engine/layer_locks.c",
+     "    if (rc == BOUGH_OK && !layer->is_healing && bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED)",
+     "    rc = BOUGH_OK;\n    if (rc != BOUGH_OK)",
+     "vfs_facts", "a_failed_sync_leaves_the_old_state"),
+    ("I11", "layers keep their descriptors", "engine/layer_fd.c",
+     "enum { KEPT_MAX = 32 };", "enum { KEPT_MAX = 1000 };",
+     "vfs_descriptors", "all_are_written_to"),
+    ("I11-readers", "readers keep their descriptors", "engine/files.c",
+     "DESCRIPTOR_COUNT = 64,", "DESCRIPTOR_COUNT = 128,",
+     "test_files", "many_files_few_descriptors"),
+    ("I12", "a short last page comes out whole", "engine/transfer.c",
+     "    if (len > snapshot->size_bytes - offset)", "    if (len > snapshot->size_bytes - offset && len == 0)",
+     "test_transfer", "what_goes_in_comes_out"),
+    ("I12-wal", "a header that says WAL is stored as shown", "vfs/header.c",
+     "        if ((wal & (1U << i)) && page[VERSIONS + i] == ROLLBACK)",
+     "        if (wal > 3 && page[VERSIONS + i] == ROLLBACK)",
+     "vfs_facts", "a_wal_header_is_hidden_and_kept"),
+    ("descriptor-unsynced", "a descriptor goes before what it wrote is synced", "engine/layer_fd.c",
+     "    return !layer->is_writer ||", "    return true || !layer->is_writer ||",
+     "vfs_descriptors", "no_descriptor_goes_before_what_it_wrote_is_synced"),
+    ("descriptor-identity", "another file in a layer's place is written to", "engine/layer_fd.c",
+     "    if (layer->file.inode != 0 &&", "    if (layer->file.inode == 1 &&",
+     "vfs_descriptors", "another_file_in_its_place"),
+    ("descriptor-shortage", "nobody gives way when there is no descriptor left", "engine/os.c",
+     "    } while (fd < 0 && (errno == EINTR || has_spared()));",
+     "    } while (fd < 0 && errno == EINTR && has_spared());",
+     "vfs_descriptors", "an_idle_one_gives_way"),
+    ("doubt-of-another", "a mover takes back the doubt of one who deletes", "engine/layer_locks.c",
+     "    if (layer->has_doubted)\n", "    if (layer->has_doubted || true)\n",
+     "test_drop", "killed_after_the_rows_of_many"),
+    ("doubt-reopened", "who opens a branch that is being deleted has no doubt", "engine/shm.c",
+     "(is_deleting(shm) ? BOUGH__SHM_DOUBT : 0)", "0",
+     "test_drop", "killed_after_the_rows_of_many"),
+    ("head-pruned", "a pruned head is damage to a commit", "engine/commit.c",
+     "    if (rc != BOUGH_CORRUPT)\n        return rc;\n    bough__error_restore",
+     "    if (rc != BOUGH_OK)\n        return rc;\n    bough__error_restore",
+     "test_gc", "the_head_is_pruned_while_a_commit_counts_from_it"),
+    ("look-after-lock", "nobody looks at the row after taking the writer's lock", "vfs/file.c",
+     "    if (rc == BOUGH_OK && (rc = bough__file_look(file)) != BOUGH_OK) {", "    if (rc != BOUGH_OK && file->txn) {",
+     "vfs_moves", "moved_between_the_look_and_the_lock"),
+    ("verify-system", "what cannot be read is called damaged", "engine/map.c",
+     "    if (rc == BOUGH_CORRUPT) {\n        struct bough__error_state what;",
+     "    if (rc == BOUGH_CORRUPT || rc == BOUGH_IO) {\n        struct bough__error_state what;",
+     "test_verify", "failures_of_the_system"),
+    ("own-bytes", "what gc gives back is still counted", "engine/own.c",
+     "        row.node_bytes -= own->row_excess;", "        row.node_bytes -= 0;",
+     "test_gc", "what_is_given_back_is_nobodys_own"),
+    ("gc-progress", "gc goes on when it is told to stop", "engine/gc.c",
+     "    return bough__report_progress(&gc->options, gc->done_bytes, gc->total_bytes);",
+     "    (void)bough__report_progress(&gc->options, gc->done_bytes, gc->total_bytes);\n    return BOUGH_OK;",
+     "test_gc", "progress_and_interruption"),
+    ("gc-pins", "gc does not look at pinned trees", "engine/gc.c",
+     "        rc = mark_all_told(gc, bough__shm_pinned_trees);", "        rc = BOUGH_OK;",
+     "test_gc", "readers_over_a_gc"),
+]
+
+
+def fail(text):
+    print("mutants:", text, file=sys.stderr)
+    sys.exit(2)
+
+
+def copy_tree(target):
+    """What git knows of, as it is now; files that did not change keep their times, so that little is built again."""
+    names = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard", "-z"], check=True,
+                           capture_output=True).stdout.decode().split("\0")
+    for name in filter(None, names):
+        source, copy = os.path.join(ROOT, name), os.path.join(target, name)
+        if not os.path.isfile(source):
+            continue
+        with open(source, "rb") as file:
+            data = file.read()
+        if os.path.isfile(copy):
+            with open(copy, "rb") as file:
+                if file.read() == data:
+                    continue
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        with open(copy, "wb") as file:
+            file.write(data)
+        shutil.copymode(source, copy)
+
+
+class Copy:
+    def __init__(self, folder, jobs):
+        self.tree, self.build, self.jobs = os.path.join(folder, "tree"), os.path.join(folder, "build"), jobs
+        copy_tree(self.tree)
+        self.call(["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Dev"])
+
+    def call(self, command):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            fail(f"{' '.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+
+    def make(self, programs):
+        self.call(["ninja", "-C", self.build, "-j", str(self.jobs), *programs])
+
+    def passes(self, program, case):
+        """A test that hangs does not pass."""
+        environment = dict(os.environ, BOUGH_TEST_CASE=case)
+        try:
+            done = subprocess.run([os.path.join(self.build, "tests", program)], env=environment, timeout=TIMEOUT_S,
+                                  capture_output=True, text=True)
+        except subprocess.TimeoutExpired:
+            return False
+        if "Checks: 0" in done.stdout or "no such case" in done.stdout + done.stderr:
+            fail(f"{program} has no case {case}")
+        return done.returncode == 0
+
+    def is_noticed(self, mutant):
+        _, _, name, old, new, program, case = mutant
+        path = os.path.join(self.tree, name)
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text.replace(old, new))
+            self.make([program])
+            return not self.passes(program, case)
+        finally:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+
+
+def check_texts(mutants):
+    """Before anything is built: every mutant still applies."""
+    wrong = []
+    for name, _, path, old, new, _, _ in mutants:
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            count = file.read().count(old)
+        if count != 1 or old == new:
+            wrong.append(f"{name}: its text is in {path} {count} times")
+    if wrong:
+        fail("these do not apply any more:\n  " + "\n  ".join(wrong))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--keep", action="store_true", help="keep the copy of the tree and what was built of it")
+    parser.add_argument("--check", action="store_true", help="only see that every mutant applies")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - {mutant[0] for mutant in MUTANTS}
+    if unknown:
+        fail("no mutant is called " + ", ".join(sorted(unknown)))
+    mutants = [mutant for mutant in MUTANTS if not arguments.names or mutant[0] in arguments.names]
+    check_texts(mutants)
+    if arguments.check:
+        return 0
+    folder = os.path.join(tempfile.gettempdir(), f"bough-mutants-{os.getuid()}")
+    copy = Copy(folder, arguments.jobs)
+    tests = sorted({mutant[5:7] for mutant in mutants})
+    copy.make(sorted({program for program, _ in tests}))
+    for program, case in tests:
+        if not copy.passes(program, case):
+            fail(f"{program} {case} fails although nothing is broken")
+    survivors = 0
+    for mutant in mutants:
+        noticed = copy.is_noticed(mutant)
+        survivors += not noticed
+        print(f"{'noticed ' if noticed else 'SURVIVED'} {mutant[0]}: {mutant[1]} ({mutant[5]} {mutant[6]})", flush=True)
+    if not arguments.keep:
+        shutil.rmtree(folder)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
