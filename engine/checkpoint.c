@@ -616,10 +616,11 @@ int bough__layer_checkpoint(struct bough__layer *layer, const struct bough__chec
 static int punch(struct bough__layer *layer, const struct bough__frames *frames)
 {
     int rc = BOUGH_OK;
+    struct bough__os_run run = {0};
     for (size_t i = 0; rc == BOUGH_OK && i < frames->count; i++) {
         uint64_t offset = bough__frame_offset(frames->extents[i].first, layer->block_size);
         uint64_t len = frames->extents[i].count * layer->block_size;
-        if (bough__os_allocated(layer->fd, offset, len) != 0)
+        if (bough__os_allocated(layer->fd, offset, len, &run) != 0)
             rc = bough__os_punch(layer->fd, offset, len, layer->path);
     }
     return rc;

@@ -250,16 +250,24 @@ int bough__os_punch(int fd, uint64_t offset, uint64_t len_bytes, const char *pat
     return bough__fail_errno("give back bytes of", path);
 }
 
-uint64_t bough__os_allocated(int fd, uint64_t offset, uint64_t len_bytes)
+/* Where there is no hole the search for one goes to the end of the file, page by page on a tmpfs. */
+uint64_t bough__os_allocated(int fd, uint64_t offset, uint64_t len_bytes, struct bough__os_run *run)
 {
     uint64_t end = offset + len_bytes, bytes = 0;
     while (offset < end) {
-        off_t data = bough__os.lseek(fd, (off_t)offset, SEEK_DATA);
-        if (data < 0 || (uint64_t)data >= end)
-            break; /* only holes are left, or the file ends */
-        off_t hole = bough__os.lseek(fd, data, SEEK_HOLE);
-        uint64_t stop = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
-        bytes += stop - (uint64_t)data;
+        if (offset < run->from || offset >= run->end) {
+            off_t data = bough__os.lseek(fd, (off_t)offset, SEEK_DATA);
+            off_t hole = data < 0 ? -1 : bough__os.lseek(fd, data, SEEK_HOLE);
+            /* Without data only holes are left, or the file ends. */
+            run->from = offset;
+            run->start = data < 0 ? UINT64_MAX : (uint64_t)data;
+            run->end = hole < 0 ? UINT64_MAX : (uint64_t)hole;
+        }
+        uint64_t start = offset > run->start ? offset : run->start;
+        if (start >= end)
+            break;
+        uint64_t stop = end < run->end ? end : run->end;
+        bytes += stop - start;
         offset = stop;
     }
     return bytes;

@@ -69,8 +69,12 @@ int bough__os_size(uint64_t *out_bytes, int fd, const char *path);
 /* Gives the bytes back to the file system: they read as zeros, and the file keeps its size. Where the file system
  * cannot do that, nothing happens. */
 int bough__os_punch(int fd, uint64_t offset, uint64_t len_bytes, const char *path);
-/* Of a range: the bytes that take room on the disk, as far as the file system tells. */
-uint64_t bough__os_allocated(int fd, uint64_t offset, uint64_t len_bytes);
+/* Of a range: the bytes that take room on the disk, as far as the file system tells. run: zeros at first, and then the
+ * same for ranges that follow, ascending; what was given back meanwhile lies before them. */
+struct bough__os_run {
+    uint64_t from, start, end; /* searched from here, bytes were found here, up to here */
+};
+uint64_t bough__os_allocated(int fd, uint64_t offset, uint64_t len_bytes, struct bough__os_run *run);
 
 /* BOUGH_REFUSED where other machines may have the same files: locks and shared memory are of one machine. */
 int bough__os_check_local(const char *path);

@@ -93,9 +93,10 @@ static int open_file(int *out_fd, char **out_path, const struct bough__gc *gc, e
 }
 
 /* Gives a range of a file back, or adds up what that would bring. */
-static int give_back(struct bough__gc *gc, int fd, const char *path, uint64_t offset, uint64_t len)
+static int give_back(struct bough__gc *gc, int fd, const char *path, uint64_t offset, uint64_t len,
+                     struct bough__os_run *run)
 {
-    uint64_t bytes = bough__os_allocated(fd, offset, len);
+    uint64_t bytes = bough__os_allocated(fd, offset, len, run);
     if (gc->dry_run)
         gc->out->freed_bytes += bytes;
     return gc->dry_run || bytes == 0 ? BOUGH_OK : bough__os_punch(fd, offset, len, path);
@@ -167,13 +168,14 @@ static int sweep_node_file(struct bough__gc *gc, const struct bough__gc_file *fi
 {
     int fd = -1;
     char *path = NULL;
+    struct bough__os_run run = {0};
     int rc = open_file(&fd, &path, gc, BOUGH__NODE_FILE, file->number);
     for (uint32_t first = 1, end = 1; rc == BOUGH_OK && first < file->cut; first = end + 1) {
         for (end = first; end < file->cut && !bough__marks_has_node(gc->marks, file->number, end); end++)
             continue;
         if (end > first)
             rc = give_back(gc, fd, path, (uint64_t)first * BOUGH__NODE_SIZE,
-                           (uint64_t)(end - first) * BOUGH__NODE_SIZE);
+                           (uint64_t)(end - first) * BOUGH__NODE_SIZE, &run);
     }
     bough__os_close(&fd);
     free(path);
@@ -204,6 +206,7 @@ static bool is_without_branch(const struct bough__gc *gc, uint32_t number)
 static int sweep_frames(struct bough__gc *gc, int fd, const char *path, uint32_t number, uint32_t block_size)
 {
     uint64_t size = 0;
+    struct bough__os_run run = {0};
     int rc = bough__os_size(&size, fd, path);
     uint64_t count = size <= BOUGH__LAYER_FRAMES_OFFSET
                          ? 0
@@ -212,7 +215,7 @@ static int sweep_frames(struct bough__gc *gc, int fd, const char *path, uint32_t
         for (end = first; end < count && !bough__marks_has_frame(gc->marks, number, end); end++)
             continue;
         if (end > first)
-            rc = give_back(gc, fd, path, bough__frame_offset(first, block_size), (end - first) * block_size);
+            rc = give_back(gc, fd, path, bough__frame_offset(first, block_size), (end - first) * block_size, &run);
     }
     return rc;
 }
@@ -331,6 +334,7 @@ static int read_log(struct estimate *estimate)
 static int add_up(uint64_t *out_bytes, struct estimate *estimate)
 {
     uint64_t size = 0;
+    struct bough__os_run run = {0};
     int rc = bough__os_size(&size, estimate->fd, estimate->path);
     for (const struct bough__list_area *area = estimate->slot.list_areas;
          rc == BOUGH_OK && area < estimate->slot.list_areas + 2; area++)
@@ -346,7 +350,7 @@ static int add_up(uint64_t *out_bytes, struct estimate *estimate)
             continue;
         if (end > first)
             *out_bytes += bough__os_allocated(estimate->fd, bough__frame_offset(first, estimate->block_size),
-                                              (end - first) * estimate->block_size);
+                                              (end - first) * estimate->block_size, &run);
     }
     return BOUGH_OK;
 }

@@ -152,6 +152,50 @@ TEST(machine_answers)
     ck_assert_int_gt(bough__os_now_ms(), 1600000000000);
 }
 
+static unsigned seeks;
+
+static off_t counted_lseek(int fd, off_t offset, int whence)
+{
+    seeks++;
+    return lseek(fd, offset, whence);
+}
+
+/* 64 KiB of data and of holes by turns, then a mebibyte of data; looked at in small ranges, given back in places. */
+TEST(ranges_that_take_room)
+{
+    enum { STEP = 65536, PIECE = 4096, HOLES = 16, END = STEP * 2 * HOLES + (1 << 20) };
+    static uint8_t bytes[1 << 20];
+    struct bough__os_run run = {0};
+    uint64_t sum = 0;
+    int fd = -1;
+    memset(bytes, 7, sizeof bytes);
+    ASSERT_OK(bough__os_open(&fd, harness_path("holes"), O_RDWR | O_CREAT, 0600));
+    for (uint64_t i = 0; i < HOLES; i++)
+        ASSERT_OK(bough__os_write(fd, bytes, STEP, i * 2 * STEP, "holes"));
+    ASSERT_OK(bough__os_write(fd, bytes, sizeof bytes, STEP * 2 * HOLES, "holes"));
+    ck_assert_uint_eq(bough__os_allocated(fd, 0, END, &run), STEP * HOLES + sizeof bytes);
+    run = (struct bough__os_run){0};
+    ck_assert_uint_eq(bough__os_allocated(fd, STEP + 1, STEP, &run), 1);
+    run = (struct bough__os_run){0};
+    bough__os.lseek = counted_lseek;
+    for (uint64_t at = 0; at < END; at += PIECE) {
+        uint64_t found = bough__os_allocated(fd, at, PIECE, &run);
+        ck_assert_uint_eq(found, at >= STEP * 2 * HOLES || at / STEP % 2 == 0 ? PIECE : 0);
+        if (found != 0 && at / PIECE % 3 == 0)
+            ASSERT_OK(bough__os_punch(fd, at, PIECE, "holes"));
+    }
+    ck_assert_uint_le(seeks, 2 * (HOLES + 1));
+    bough__os.lseek = lseek;
+    run = (struct bough__os_run){0};
+    for (uint64_t at = 0; at < END; at += PIECE)
+        sum += bough__os_allocated(fd, at, PIECE, &run);
+    run = (struct bough__os_run){0};
+    ck_assert_uint_eq(sum, bough__os_allocated(fd, 0, END, &run));
+    ck_assert_uint_lt(sum, STEP * HOLES + sizeof bytes);
+    ck_assert_uint_eq(bough__os_allocated(fd, END, PIECE, &run), 0);
+    bough__os_close(&fd);
+}
+
 static void *no_malloc(size_t len)
 {
     (void)len;
@@ -199,6 +243,7 @@ int main(void)
         CASE(directory_can_be_synced),
         CASE(locks_belong_to_the_descriptor),
         CASE(machine_answers),
+        CASE(ranges_that_take_room),
         CASE(memory_is_zeroed_and_may_run_out),
     };
     return harness_run("os", cases, COUNT_OF(cases));
