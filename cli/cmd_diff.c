@@ -33,10 +33,9 @@ struct diff {
     bough_page_diff pages;
     struct range *ranges; /* what --pages prints */
     size_t range_count, range_capacity;
-    struct bough__pages fresh; /* pages of `to` that `from` does not have */
+    struct bough__pages differing; /* pages that are not the same, wherever they are */
     struct bough__schema_changes schema;
-    struct bough__names contents; /* tables with the same schema and other pages */
-    bool contents_known;
+    struct bough__tables contents; /* tables with other pages */
     struct table_change *tables;
     size_t table_count;
     struct database from_db, to_db;
@@ -66,7 +65,7 @@ static int note_page(void *context, char kind, uint64_t page)
 
     if (cli_has(diff->cli, "pages"))
         add_range(diff, kind, page);
-    return kind != 'r' && !bough__pages_add(&diff->fresh, page) ? BOUGH_NOMEM : 0;
+    return bough__pages_add(&diff->differing, page) ? BOUGH_OK : BOUGH_NOMEM;
 }
 
 static bool is_listed(const struct diff *diff, const char *name)
@@ -104,9 +103,10 @@ static void list_tables(struct diff *diff)
                 .name = change->name, .old_name = change->old_name, .change = change->change, .has_other_sql = true};
     }
     for (size_t i = 0; i < diff->contents.count; i++) {
-        if (!is_listed(diff, diff->contents.items[i]) && is_wanted(diff, diff->contents.items[i]))
-            diff->tables[diff->table_count++] =
-                (struct table_change){.name = diff->contents.items[i], .change = BOUGH_CHANGED};
+        const struct bough__table_pages *table = &diff->contents.items[i];
+
+        if (!table->is_shadow && !is_listed(diff, table->name) && is_wanted(diff, table->name))
+            diff->tables[diff->table_count++] = (struct table_change){.name = table->name, .change = BOUGH_CHANGED};
     }
     if (diff->table_count)
         qsort(diff->tables, diff->table_count, sizeof diff->tables[0], by_name);
@@ -149,12 +149,13 @@ static int compare(struct diff *diff)
     int code = bough__schema_compare(&diff->schema, &failed, from, to);
 
     if (code == SQLITE_OK)
-        code = bough__tables_compare(&diff->contents, &diff->contents_known, &failed, from, to, &diff->fresh);
+        code = bough__tables_compare(&diff->contents, &failed, from, to, &diff->schema, &diff->differing);
     if (code == SQLITE_OK)
         code = bough__shadows_fold(&diff->schema, &diff->contents, &failed, from, to);
     return sqlite_fail(diff, failed, code);
 }
 
+/* Pages are compared between the very states that the connections read. */
 static int compare_databases(struct diff *diff)
 {
     bool has_table = false;
@@ -168,6 +169,9 @@ static int compare_databases(struct diff *diff)
         rc = begin(diff->cli, &diff->to_db, &has_table, diff->table);
     if (rc == BOUGH_OK && diff->table && !has_table)
         rc = cli_fail(diff->cli, BOUGH_NOT_FOUND, "no table %s in %s or %s", diff->table, diff->from, diff->to);
+    if (rc == BOUGH_OK)
+        rc = cli_check(diff->cli, bough_diff_connections(&diff->pages, diff->from_db.handle, diff->to_db.handle,
+                                                         note_page, diff));
     if (rc == BOUGH_OK && !diff->pages.identical)
         rc = compare(diff);
     return rc;
@@ -176,9 +180,12 @@ static int compare_databases(struct diff *diff)
 static int open_rows(struct diff *diff, struct bough__rows *out, sqlite3 **out_failed, const struct table_change *table)
 {
     const char *old_name = table->old_name ? table->old_name : table->name;
+    int rc = bough__rows_open(out, out_failed, diff->from_db.handle, table->change == BOUGH_ADDED ? NULL : old_name,
+                              diff->to_db.handle, table->change == BOUGH_REMOVED ? NULL : table->name);
 
-    return bough__rows_open(out, out_failed, diff->from_db.handle, table->change == BOUGH_ADDED ? NULL : old_name,
-                            diff->to_db.handle, table->change == BOUGH_REMOVED ? NULL : table->name);
+    if (rc == SQLITE_OK)
+        bough__rows_narrow(out, bough__tables_find(&diff->contents, table->name));
+    return rc;
 }
 
 /* A virtual table whose module is not there has no rows that could be read. */
@@ -221,12 +228,8 @@ static int count_tables(struct diff *diff)
 
 static int find_out(struct diff *diff)
 {
-    int rc =
-        cli_check(diff->cli, bough_diff_pages(&diff->pages, diff->cli->store, diff->from, diff->to, note_page, diff));
+    int rc = compare_databases(diff);
 
-    diff->contents_known = true;
-    if (rc == BOUGH_OK && (!diff->pages.identical || diff->table || cli_has(diff->cli, "sql")))
-        rc = compare_databases(diff);
     if (rc == BOUGH_OK) {
         list_tables(diff);
         rc = count_tables(diff);
@@ -240,7 +243,7 @@ static int print_rows(struct diff *diff, const struct table_change *table, struc
 {
     struct bough__rows rows = {0};
     struct rows_diff printer = {diff->out, json, &rows};
-    struct bough__row_counts counts = {0, 0, 0};
+    struct bough__row_counts counts = {0};
     sqlite3 *failed = NULL;
     int code = table->is_counted ? open_rows(diff, &rows, &failed, table) : SQLITE_OK;
 
@@ -255,7 +258,7 @@ static int print_script(struct diff *diff)
 {
     struct bough__names contents = {NULL, 0};
     struct bough__script script = {diff->out, diff->from_db.handle, diff->to_db.handle, &diff->schema,
-                                   &contents, diff->table};
+                                   &contents, &diff->contents, diff->table};
     sqlite3 *failed = NULL;
     int code = SQLITE_OK;
 
@@ -410,8 +413,6 @@ static int print_tables(struct diff *diff)
         if (cli_has(diff->cli, "rows"))
             rc = print_rows(diff, table, NULL);
     }
-    if (!diff->contents_known)
-        fputs("tables with changed rows are not known: SQLite was built without dbstat\n", diff->out);
     return rc;
 }
 
@@ -537,8 +538,8 @@ static int run(struct cli *cli)
     database_close(&diff.from_db);
     database_close(&diff.to_db);
     bough__schema_changes_release(&diff.schema);
-    bough__names_release(&diff.contents);
-    bough__pages_release(&diff.fresh);
+    bough__tables_release(&diff.contents);
+    bough__pages_release(&diff.differing);
     free(diff.tables);
     free(diff.ranges);
     return rc;

@@ -5,10 +5,7 @@
 #ifndef BOUGH_COMPARE_COMPARE_H
 #define BOUGH_COMPARE_COMPARE_H
 
-#include <sqlite3.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "sets.h"
 
 enum bough_change {
     BOUGH_ADDED,
@@ -40,32 +37,31 @@ int bough__schema_compare(struct bough__schema_changes *out, sqlite3 **out_faile
 void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at);
 void bough__schema_changes_release(struct bough__schema_changes *changes);
 
-/* A set of page numbers, from 1 on. */
-struct bough__pages {
-    uint64_t *words;
-    size_t word_count;
+/* A table that both databases have and whose rows may differ. */
+struct bough__table_pages {
+    char *name, *from_name; /* in `to` and in `from` */
+    bool is_shadow;         /* of a virtual table, which then is in the list too */
+    bool is_narrow;         /* rows that differ have rowids in `ranges`; else they may be anywhere */
+    struct bough__ranges ranges;
 };
-bool bough__pages_add(struct bough__pages *pages, uint64_t page); /* false: no memory */
-bool bough__pages_has(const struct bough__pages *pages, uint64_t page);
-void bough__pages_release(struct bough__pages *pages);
-
-/* Names, allocated. */
-struct bough__names {
-    char **items;
+struct bough__tables {
+    struct bough__table_pages *items;
     size_t count;
+    uint64_t pages_read; /* to find out */
 };
-bool bough__names_add(struct bough__names *names, const char *name); /* false: no memory */
-void bough__names_release(struct bough__names *names);
 
-/* The tables that both databases have under one name and that hold something else in `to`, in the order of names:
- * those with another root page, or with a page among `pages`, the pages of `to` that are not the same in `from`. A
- * table whose pages moved counts although its rows are equal. *out_known is false where this SQLite has no dbstat
- * table to tell; then nothing is listed. */
-int bough__tables_compare(struct bough__names *out, bool *out_known, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
-                          const struct bough__pages *pages);
+/* Which tables hold other rows, and where, told from pages: `pages` are those that are not the same on both sides,
+ * wherever one side has them. Tables of one name or recognised as renamed, in the order of names in `to`; all that have
+ * another SQL are among them. A table whose pages moved counts although its rows are equal. */
+int bough__tables_compare(struct bough__tables *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
+                          const struct bough__schema_changes *schema, const struct bough__pages *pages);
+/* By its name in `to`; NULL: not in the list. */
+const struct bough__table_pages *bough__tables_find(const struct bough__tables *changes, const char *name);
+void bough__tables_release(struct bough__tables *changes);
 
-/* A virtual table stands for its shadow tables: takes them out of both lists and puts it into `contents` for them. */
-int bough__shadows_fold(struct bough__schema_changes *schema, struct bough__names *contents, sqlite3 **out_failed,
+/* A virtual table stands for its shadow tables: takes them out of the schema's changes and puts it among the
+ * tables, which keep them, marked. */
+int bough__shadows_fold(struct bough__schema_changes *schema, struct bough__tables *tables, sqlite3 **out_failed,
                         sqlite3 *from, sqlite3 *to);
 
 #endif

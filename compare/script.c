@@ -273,7 +273,7 @@ static int put_rebuild(const struct bough__script *script, const char *name)
 
 static int walk(struct writer *writer, sqlite3 **out_failed)
 {
-    struct bough__row_counts counts = {0, 0, 0};
+    struct bough__row_counts counts = {0};
 
     return bough__rows_walk(&counts, out_failed, writer->rows, put_change, writer);
 }
@@ -283,6 +283,8 @@ static int open_rows(struct bough__rows *out, sqlite3 **out_failed, const struct
 {
     int rc = bough__rows_open(out, out_failed, script->from, from_name, script->to, name);
 
+    if (rc == SQLITE_OK)
+        bough__rows_narrow(out, bough__tables_find(script->tables, name));
     if (rc != SQLITE_OK || !from_name || !needs_whole(out))
         return rc;
     bough__rows_release(out);

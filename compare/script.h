@@ -10,7 +10,8 @@ struct bough__script {
     FILE *file;
     sqlite3 *from, *to;
     const struct bough__schema_changes *schema;
-    const struct bough__names *contents; /* tables of one name and other rows, as found by bough__tables_compare() */
+    const struct bough__names *contents;       /* tables with other rows and the same SQL */
+    const struct bough__tables *tables; /* as found by bough__tables_compare() */
     const char *only_table;              /* NULL: all */
 };
 

@@ -305,6 +305,13 @@ typedef struct bough_page_diff {
 typedef int bough_page_callback(void *context, char kind, uint64_t page_number);
 BOUGH_EXPORT int bough_diff_pages(bough_page_diff *out, bough_store *store, const char *ref_a, const char *ref_b,
                                   bough_page_callback *callback, void *context);
+/* The same for what two connections to branches or past states of one store see at the moment, each in a read
+ * transaction of its own on "main" through the VFS "bough", registered by bough_vfs_register(): exactly the states that
+ * they read, whatever others commit meanwhile. Neither may be used by another thread during the call. BOUGH_USAGE: no
+ * such connection. */
+struct sqlite3;
+BOUGH_EXPORT int bough_diff_connections(bough_page_diff *out, struct sqlite3 *connection_a,
+                                        struct sqlite3 *connection_b, bough_page_callback *callback, void *context);
 
 typedef struct bough_finding {
     char *where, *what;
