@@ -576,9 +576,10 @@ int bough_gc(bough_collection *out, bough_store *store, int undo_days, bool dry_
     if (rc == BOUGH_OK)
         rc = bough__store_allocated(&before, store);
     gc.total_bytes = 2 * before; /* to mark, and to sweep */
-    bough__marks_watch(gc.marks, tell_marked, &gc);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
+        bough__marks_watch(gc.marks, tell_marked, &gc);
         rc = collect(&gc);
+    }
     if (rc == BOUGH_OK)
         rc = bough__gc_progress(&gc, gc.total_bytes);
     release(&gc);
