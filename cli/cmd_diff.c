@@ -1,6 +1,7 @@
 /* cmd_diff.c - bough diff: what changes from one state to another, in pages, in the schema and in rows.
  *
  * Pages say which tables to read. A first pass over these counts; rows and scripts are printed in a second one. */
+#include "changeset.h"
 #include "commands.h"
 #include "compare.h"
 #include "database.h"
@@ -11,6 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct range {
     char kind; /* 'c', 'a', 'r' */
@@ -105,7 +107,7 @@ static void list_tables(struct diff *diff)
     for (size_t i = 0; i < diff->contents.count; i++) {
         const struct bough__table_pages *table = &diff->contents.items[i];
 
-        if (!table->is_shadow && !is_listed(diff, table->name) && is_wanted(diff, table->name))
+        if (!table->owner && !is_listed(diff, table->name) && is_wanted(diff, table->name))
             diff->tables[diff->table_count++] = (struct table_change){.name = table->name, .change = BOUGH_CHANGED};
     }
     if (diff->table_count)
@@ -270,6 +272,19 @@ static int print_script(struct diff *diff)
         code = bough__script_write(&script, &failed);
     bough__names_release(&contents);
     return sqlite_fail(diff, failed, code);
+}
+
+static int print_changeset(struct diff *diff)
+{
+    struct bough__changeset changeset = {diff->out,     diff->from_db.handle, diff->to_db.handle,
+                                         &diff->schema, &diff->contents,      diff->table};
+    sqlite3 *failed = NULL;
+    char *refusal = NULL;
+    int code = bough__changeset_write(&changeset, &refusal, &failed);
+    int rc = refusal ? cli_fail(diff->cli, BOUGH_REFUSED, "%s", refusal) : sqlite_fail(diff, failed, code);
+
+    sqlite3_free(refusal);
+    return rc;
 }
 
 /* ---- printing ---- */
@@ -464,6 +479,8 @@ static int print_to(struct diff *diff)
 {
     if (cli_has(diff->cli, "sql"))
         return print_script(diff);
+    if (cli_has(diff->cli, "format"))
+        return print_changeset(diff);
     if (diff->cli->json)
         return print_json(diff);
     if (diff->cli->quiet)
@@ -498,7 +515,8 @@ static bool differs(const struct diff *diff)
     bool any = false;
 
     if (cli_has(cli, "pages") ||
-        !(diff->table || cli_has(cli, "schema") || cli_has(cli, "stat") || rows || cli_has(cli, "sql")))
+        !(diff->table || cli_has(cli, "schema") || cli_has(cli, "stat") || rows || cli_has(cli, "sql") ||
+          cli_has(cli, "format")))
         return !diff->pages.identical;
     for (size_t i = 0; !rows && i < diff->schema.count; i++)
         any = any || is_wanted_change(diff, &diff->schema.items[i]);
@@ -510,9 +528,13 @@ static bool differs(const struct diff *diff)
 static int check_options(struct cli *cli)
 {
     if (cli_has(cli, "stat") + cli_has(cli, "schema") + cli_has(cli, "pages") + cli_has(cli, "rows") +
-            cli_has(cli, "sql") >
+            cli_has(cli, "sql") + cli_has(cli, "format") >
         1)
-        return cli_fail(cli, BOUGH_USAGE, "diff takes one of --stat, --schema, --rows, --pages and --sql");
+        return cli_fail(cli, BOUGH_USAGE, "diff takes one of --stat, --schema, --rows, --pages, --sql and --format");
+    if (cli_has(cli, "format") && strcmp(cli_value(cli, "format"), "changeset") != 0)
+        return cli_fail(cli, BOUGH_USAGE, "diff knows the format changeset, not %s", cli_value(cli, "format"));
+    if (cli_has(cli, "format") && (cli->json || isatty(STDOUT_FILENO)))
+        return cli_fail(cli, BOUGH_USAGE, "a changeset is bytes for a file or a program: bough diff A B > FILE");
     if (cli_has(cli, "sql") && cli->json)
         return cli_fail(cli, BOUGH_USAGE, "diff --sql prints a script, which --json cannot change");
     return BOUGH_OK;
@@ -551,6 +573,7 @@ static const struct cli_option option_table[] = {
     {0, "pages", NULL, "the numbers of the pages that differ"},
     {0, "rows", NULL, "the rows that differ, with old and new values"},
     {0, "sql", NULL, "a script that turns A into B"},
+    {0, "format", "changeset", "rows as a changeset of SQLite's session extension"},
     {0, "table", "TABLE", "this table alone, with its indexes and triggers"},
     {0, "exit-code", NULL, "exit with 1 when what was asked for differs"},
     {0, NULL, NULL, NULL},
@@ -561,12 +584,13 @@ const struct cli_command cmd_diff = {
     .aliases = "",
     .group = "History",
     .summary = "show what changes from one state to another",
-    .usage = "A [B] [--stat|--schema|--rows|--pages|--sql] [--table TABLE] [--exit-code]",
+    .usage = "A [B] [--stat|--schema|--rows|--pages|--sql|--format changeset] [--table TABLE] [--exit-code]",
     .details =
         "Compares the REFs A and B, the current branch by default: pages, tables with their rows, indexes, views and "
         "triggers. Only tables whose SQL or pages differ are read. Rows are matched by primary key; a table without "
         "one is compared as a multiset, so that VACUUM changes nothing. Where columns differ, the common ones count."
-        "\n\nThe script of --sql is one transaction. It writes a table whose SQL changed as a whole.",
+        "\n\nThe script of --sql is one transaction. It writes a table whose SQL changed as a whole. A changeset "
+        "holds rows of tables with a primary key; other changes are refused.",
     .example = "bough diff main premium --schema\nshows what premium changed in the schema of main",
     .options = option_table,
     .operands_min = 1,

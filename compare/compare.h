@@ -40,8 +40,9 @@ void bough__schema_changes_release(struct bough__schema_changes *changes);
 /* A table that both databases have and whose rows may differ. */
 struct bough__table_pages {
     char *name, *from_name; /* in `to` and in `from` */
-    bool is_shadow;         /* of a virtual table, which then is in the list too */
-    bool is_narrow;         /* rows that differ have rowids in `ranges`; else they may be anywhere */
+    char *owner;            /* of a shadow table: the virtual table, which then is in the list too; else NULL */
+    bool is_virtual;
+    bool is_narrow; /* rows that differ have rowids in `ranges`; else they may be anywhere */
     struct bough__ranges ranges;
 };
 struct bough__tables {

@@ -116,6 +116,7 @@ static struct bough__table_pages *add_owner(struct bough__tables *tables, const 
     tables->items = items;
     items += tables->count++;
     memset(items, 0, sizeof *items);
+    items->is_virtual = true;
     items->name = strdup(name);
     items->from_name = strdup(old_name_of(schema, name));
     return items->name && items->from_name ? items : NULL;
@@ -126,7 +127,9 @@ static int fold_table(struct bough__tables *tables, size_t at, const struct boug
 {
     struct bough__table_pages *owner = NULL;
 
-    tables->items[at].is_shadow = true;
+    tables->items[at].owner = strdup(shadow->owner);
+    if (!tables->items[at].owner)
+        return SQLITE_NOMEM;
     for (size_t i = 0; !owner && i < tables->count; i++)
         owner = strcmp(tables->items[i].name, shadow->owner) ? NULL : &tables->items[i];
     if (!owner) {

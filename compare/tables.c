@@ -406,6 +406,7 @@ static void release_change(struct bough__table_pages *change)
 {
     free(change->name);
     free(change->from_name);
+    free(change->owner);
     bough__ranges_release(&change->ranges);
 }
 
