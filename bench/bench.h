@@ -135,6 +135,7 @@ void bench_workload(const struct bench *bench);      /* sql.c: many small tests 
 void bench_bytes(const struct bench *bench);         /* bytes.c: a fork on disk */
 void bench_import(const struct bench *bench);        /* import.c */
 void bench_sparse(const struct bench *bench);        /* sparse.c */
+void bench_differences(const struct bench *bench);   /* differences.c: bough diff beside sqldiff */
 void bench_migrations(const struct bench *bench);    /* migrations.c */
 
 void bench_processes(const struct bench *bench);     /* processes.c: the rows of sql with 1, 2 and 8 processes */

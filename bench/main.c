@@ -32,6 +32,7 @@ static const struct {
     {"copies", "cp, cp --reflink, VACUUM INTO, the backup API", bench_copies},
     {"bulk", "a fork right after a large transaction", bench_fork_bulk},
     {"import", "init, import, export beside cp and openssl", bench_import},
+    {"diff", "bough diff beside sqldiff", bench_differences},
     {"migrate", "status of 1,000 migrations", bench_migrations},
 };
 enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
