@@ -21,7 +21,7 @@ int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *st
     int rc = bough__catalog_commit_by_id(&head, store->catalog, row->head);
     if (rc == BOUGH_OK) {
         struct bough__layer_owner owner = {
-            .number = row->layer, .head = head.tree, .head_txn = row->head_txn, .branch = row->name};
+            .number = row->layer, .head = head.tree, .held_txn = row->held_txn, .branch = row->name};
         memcpy(owner.head_id, row->head, sizeof owner.head_id);
         rc = bough__layer_open(out, store->space, &owner);
     }
@@ -47,7 +47,7 @@ int bough__branch_layer(struct bough__layer **out, struct bough_store *store, co
     /* A commit may have come between the row and the opening, and its hold have gone with the last opener. From here on
      * we are one, so later commits raise the hold that we see. */
     if (rc == BOUGH_OK)
-        bough__layer_hold(*out, now.head_txn);
+        bough__layer_hold(*out, now.held_txn);
     bough__branch_row_clear(&now);
     if (rc != BOUGH_OK) {
         bough__layer_close(*out);

@@ -27,6 +27,7 @@ struct bough__branch_row {
     uint8_t head[BOUGH__DIGEST_SIZE];
     uint32_t layer;             /* number reserved for its layer; the file is made by the first write */
     uint64_t head_txn;          /* transaction of the layer that head sealed; 0: head came from elsewhere */
+    uint64_t held_txn;          /* newest transaction of the layer that any commit sealed, in the history or not */
     uint64_t node_bytes;        /* nodes written by commits of this branch, and nodes and layers of its imports */
     bool is_protected;
     int64_t created_at_ms, expires_at_ms;
@@ -99,6 +100,8 @@ int bough__catalog_commit_by_id(struct bough__commit_row *out, struct bough__cat
 int bough__catalog_commits_by_prefix(struct bough__commit_row **out, size_t *out_count,
                                      struct bough__catalog *catalog, const char *hex_prefix, size_t limit);
 int bough__catalog_commit_insert(struct bough__catalog *catalog, const struct bough__commit_row *row);
+/* The newest row among those that seal frames of the layer; BOUGH_NOT_FOUND. */
+int bough__catalog_commit_newest(struct bough__commit_row *out, struct bough__catalog *catalog, uint32_t layer);
 /* Whether some commit seals frames of the layer, so that its file has to outlive its branch. */
 int bough__catalog_layer_has_commits(bool *out, struct bough__catalog *catalog, uint32_t layer);
 typedef int bough__commit_callback(void *context, const struct bough__commit_row *row);

@@ -21,16 +21,17 @@ int bough__read_branch(struct bough__branch_row *out, const struct bough__catalo
     ok = bough__column_digest(out->head, statement, 4) && ok;
     ok = bough__column_u32(&out->layer, statement, 5) && ok;
     out->head_txn = bough__column_u64(statement, 6);
-    out->node_bytes = bough__column_u64(statement, 7);
-    ok = bough__column_bool(&out->is_protected, statement, 8) && ok;
-    out->created_at_ms = sqlite3_column_int64(statement, 9);
-    out->expires_at_ms = sqlite3_column_int64(statement, 10);
+    out->held_txn = bough__column_u64(statement, 7);
+    out->node_bytes = bough__column_u64(statement, 8);
+    ok = bough__column_bool(&out->is_protected, statement, 9) && ok;
+    out->created_at_ms = sqlite3_column_int64(statement, 10);
+    out->expires_at_ms = sqlite3_column_int64(statement, 11);
     int rc = bough__column_text(&out->name, &ok, statement, 1);
     if (rc == BOUGH_OK)
         rc = bough__branch_row_sum(&sum, out);
     snprintf(key, sizeof key, "%" PRId64, out->id);
     if (rc == BOUGH_OK)
-        rc = bough__check_row(catalog, statement, 11, sum, ok, "branch", key);
+        rc = bough__check_row(catalog, statement, 12, sum, ok, "branch", key);
     if (rc != BOUGH_OK)
         bough__branch_row_clear(out);
     return rc;
@@ -137,11 +138,12 @@ static int write_branch(struct bough__catalog *catalog, enum bough__statement wh
     code |= bough__bind_digest(statement, 5, row->head);
     code |= bough__bind_u64(statement, 6, row->layer);
     code |= bough__bind_u64(statement, 7, row->head_txn);
-    code |= bough__bind_u64(statement, 8, row->node_bytes);
-    code |= sqlite3_bind_int(statement, 9, row->is_protected);
-    code |= sqlite3_bind_int64(statement, 10, row->created_at_ms);
-    code |= sqlite3_bind_int64(statement, 11, row->expires_at_ms);
-    code |= sqlite3_bind_int64(statement, 12, sum);
+    code |= bough__bind_u64(statement, 8, row->held_txn);
+    code |= bough__bind_u64(statement, 9, row->node_bytes);
+    code |= sqlite3_bind_int(statement, 10, row->is_protected);
+    code |= sqlite3_bind_int64(statement, 11, row->created_at_ms);
+    code |= sqlite3_bind_int64(statement, 12, row->expires_at_ms);
+    code |= sqlite3_bind_int64(statement, 13, sum);
     return bough__sql_finish(catalog, statement, code == SQLITE_OK ? SQLITE_OK : SQLITE_NOMEM);
 }
 

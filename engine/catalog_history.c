@@ -167,6 +167,23 @@ int bough__catalog_commit_insert(struct bough__catalog *catalog, const struct bo
     return rc == BOUGH_REFUSED ? bough__fail(rc, "the commit exists already") : rc;
 }
 
+int bough__catalog_commit_newest(struct bough__commit_row *out, struct bough__catalog *catalog, uint32_t layer)
+{
+    sqlite3_stmt *statement = NULL;
+    bool has_row = false;
+    memset(out, 0, sizeof *out);
+    int rc = bough__sql_use(&statement, catalog, BOUGH__SQL_COMMIT_NEWEST_OF_LAYER);
+    if (rc != BOUGH_OK)
+        return rc;
+    bough__bind_u64(statement, 1, layer);
+    rc = bough__sql_step(&has_row, catalog, statement);
+    if (rc == BOUGH_OK)
+        rc = has_row ? bough__read_commit(out, catalog, statement)
+                     : bough__fail(BOUGH_NOT_FOUND, "no commit seals layer %u", layer);
+    bough__sql_reset(statement);
+    return rc;
+}
+
 int bough__catalog_layer_has_commits(bool *out, struct bough__catalog *catalog, uint32_t layer)
 {
     sqlite3_stmt *statement = NULL;

@@ -17,11 +17,11 @@ static const char *const statement_sql[BOUGH__SQL_STATEMENT_COUNT] = {
     [BOUGH__SQL_BRANCH_BY_NAME] = "SELECT " BOUGH__BRANCH_COLUMNS " FROM catalog.branches WHERE name = ?1",
     [BOUGH__SQL_BRANCH_BY_ID] = "SELECT " BOUGH__BRANCH_COLUMNS " FROM catalog.branches WHERE id = ?1",
     [BOUGH__SQL_BRANCH_INSERT] =
-        "INSERT INTO catalog.branches(" BOUGH__BRANCH_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+        "INSERT INTO catalog.branches(" BOUGH__BRANCH_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
     [BOUGH__SQL_BRANCH_UPDATE] =
         "UPDATE catalog.branches SET name = ?2, parent_id = ?3, base = ?4, head = ?5, layer = ?6,"
-        " head_txn = ?7, node_bytes = ?8, is_protected = ?9, created_at_ms = ?10, expires_at_ms = ?11,"
-        " sum = ?12 WHERE id = ?1",
+        " head_txn = ?7, held_txn = ?8, node_bytes = ?9, is_protected = ?10, created_at_ms = ?11,"
+        " expires_at_ms = ?12, sum = ?13 WHERE id = ?1",
     [BOUGH__SQL_BRANCH_DELETE] = "DELETE FROM catalog.branches WHERE id = ?1",
     [BOUGH__SQL_COMMIT_BY_ID] = "SELECT " BOUGH__COMMIT_COLUMNS " FROM catalog.commits WHERE id = ?1",
     [BOUGH__SQL_COMMITS_BY_PREFIX] =
@@ -30,6 +30,8 @@ static const char *const statement_sql[BOUGH__SQL_STATEMENT_COUNT] = {
     [BOUGH__SQL_COMMIT_INSERT] = "INSERT INTO catalog.commits(" BOUGH__COMMIT_COLUMNS ")"
                                  " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
     [BOUGH__SQL_COMMIT_OF_LAYER] = "SELECT 1 FROM catalog.commits WHERE layer = ?1 AND layer <> 0 LIMIT 1",
+    [BOUGH__SQL_COMMIT_NEWEST_OF_LAYER] = "SELECT " BOUGH__COMMIT_COLUMNS " FROM catalog.commits WHERE layer = ?1"
+                                          " AND layer <> 0 ORDER BY rowid DESC LIMIT 1",
     [BOUGH__SQL_COMMIT_PRUNE] = "UPDATE catalog.commits SET pruned = 1, sum = ?2 WHERE id = ?1",
     [BOUGH__SQL_MOVE_INSERT] = "INSERT INTO catalog.moves(" BOUGH__MOVE_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7)",
     [BOUGH__SQL_MOVES_FORGET] = "DELETE FROM catalog.moves WHERE created_at_ms < ?1",

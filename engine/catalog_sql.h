@@ -9,7 +9,8 @@
 #define BOUGH__CATALOG_PAGE_BYTES 1024
 
 #define BOUGH__BRANCH_COLUMNS                                                                                          \
-    "id, name, parent_id, base, head, layer, head_txn, node_bytes, is_protected, created_at_ms, expires_at_ms, sum"
+    "id, name, parent_id, base, head, layer, head_txn, held_txn, node_bytes, is_protected, created_at_ms, "            \
+    "expires_at_ms, sum"
 #define BOUGH__COMMIT_COLUMNS                                                                                          \
     "id, root, tree, page_size, parents, author, message, created_at_ms, changed_pages, layer, txn, automatic, "       \
     "pruned, sum"
@@ -30,6 +31,7 @@ enum bough__statement {
     BOUGH__SQL_COMMITS_BY_PREFIX,
     BOUGH__SQL_COMMIT_INSERT,
     BOUGH__SQL_COMMIT_OF_LAYER,
+    BOUGH__SQL_COMMIT_NEWEST_OF_LAYER,
     BOUGH__SQL_COMMIT_PRUNE,
     BOUGH__SQL_MOVE_INSERT,
     BOUGH__SQL_MOVES_FORGET,

@@ -132,8 +132,23 @@ void bough__seal_end(struct bough__seal *seal)
     *seal = (struct bough__seal){0};
 }
 
-/* The commit that follows the row's head, and the row moved on to it. */
-static int add_commit(struct bough__seal *seal, struct bough__branch_row *now, const char *message, bool automatic)
+/* A fork that is hidden may have sealed this transaction already, beside the branch's history: `id` is that commit. */
+static int find_sealed(bool *out, uint8_t id[BOUGH__DIGEST_SIZE], const struct bough__seal *seal,
+                       const struct bough__branch_row *now)
+{
+    struct bough__commit_row row;
+    int rc = bough__catalog_commit_newest(&row, seal->store->catalog, seal->number);
+    *out = rc == BOUGH_OK && row.txn == seal->snapshot.txn && row.automatic && !row.pruned && row.parent_count == 1 &&
+           memcmp(row.parents[0], now->head, sizeof now->head) == 0;
+    if (*out)
+        memcpy(id, row.id, BOUGH__DIGEST_SIZE);
+    bough__commit_row_clear(&row);
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
+/* The commit that follows the row's head. */
+static int add_commit(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal, const struct bough__branch_row *now,
+                      const char *message, bool automatic)
 {
     struct bough__commit_row commit = {.tree = seal->tree,
                                        .layer = seal->number,
@@ -150,37 +165,80 @@ static int add_commit(struct bough__seal *seal, struct bough__branch_row *now, c
         memcpy(commit.parents[0], now->head, BOUGH__DIGEST_SIZE);
         rc = bough__commit_record(seal->store->catalog, &commit);
     }
-    if (rc == BOUGH_OK)
-        memcpy(now->head, commit.id, sizeof now->head);
+    memcpy(out, commit.id, BOUGH__DIGEST_SIZE);
     bough__commit_row_clear(&commit);
+    return rc;
+}
+
+static int find_or_add(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal, const struct bough__branch_row *now,
+                       const char *message, bool automatic)
+{
+    bool is_sealed = false;
+    int rc = automatic ? find_sealed(&is_sealed, out, seal, now) : BOUGH_OK;
+    return rc == BOUGH_OK && !is_sealed ? add_commit(out, seal, now, message, automatic) : rc;
+}
+
+/* The transaction is a commit's from now on, whether that is the head or not. */
+static int write_held(struct bough__seal *seal, struct bough__branch_row *now)
+{
+    if (now->held_txn < seal->snapshot.txn)
+        now->held_txn = seal->snapshot.txn;
+    return bough__catalog_branch_update(seal->store->catalog, now);
+}
+
+/* Is there something to commit: a transaction after the head's, that nobody else has committed, with other bytes? */
+static int look(bool *out_pending, bool *out_equal, const struct bough__seal *seal,
+                const struct bough__branch_row *now)
+{
+    struct bough__commit_row head = {0};
+    *out_pending = *out_equal = false;
+    if (now->layer != seal->number)
+        return bough__fail(BOUGH_STALE, "branch %s was replaced meanwhile; try again", now->name);
+    if (!seal->is_folded || now->head_txn >= seal->snapshot.txn)
+        return BOUGH_OK;
+    int rc = bough__catalog_commit_by_id(&head, seal->store->catalog, now->head);
+    *out_pending = rc == BOUGH_OK;
+    *out_equal = rc == BOUGH_OK && memcmp(head.root, seal->root, sizeof head.root) == 0;
+    bough__commit_row_clear(&head);
     return rc;
 }
 
 int bough__seal_record(bool *out_changed, struct bough__seal *seal, struct bough__branch_row *now, const char *message,
                        bool automatic)
 {
-    struct bough__commit_row head = {0};
+    bool is_pending = false, is_equal = false;
     *out_changed = false;
-    if (now->layer != seal->number)
-        return bough__fail(BOUGH_STALE, "branch %s was replaced meanwhile; try again", now->name);
-    /* Clean, or somebody else has committed this transaction or a later one. */
-    if (!seal->is_folded || now->head_txn >= seal->snapshot.txn)
-        return BOUGH_OK;
-    int rc = bough__catalog_commit_by_id(&head, seal->store->catalog, now->head);
-    bool is_equal = rc == BOUGH_OK && memcmp(head.root, seal->root, sizeof head.root) == 0;
-    if (rc == BOUGH_OK && !is_equal)
-        rc = add_commit(seal, now, message, automatic);
-    bough__commit_row_clear(&head);
+    int rc = look(&is_pending, &is_equal, seal, now);
+    if (rc != BOUGH_OK || !is_pending)
+        return rc;
+    if (!is_equal)
+        rc = find_or_add(now->head, seal, now, message, automatic);
     if (rc != BOUGH_OK)
         return rc;
     now->head_txn = seal->snapshot.txn;
     now->node_bytes += seal->nodes * BOUGH__NODE_SIZE;
     *out_changed = !is_equal;
-    return bough__catalog_branch_update(seal->store->catalog, now);
+    return write_held(seal, now);
+}
+
+int bough__seal_aside(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal, struct bough__branch_row *now,
+                      const char *message)
+{
+    bool is_pending = false, is_equal = false, changed = false;
+    int rc = look(&is_pending, &is_equal, seal, now);
+    if (rc == BOUGH_OK && (!is_pending || is_equal)) {
+        rc = bough__seal_record(&changed, seal, now, message, true);
+        memcpy(out, now->head, BOUGH__DIGEST_SIZE);
+        return rc;
+    }
+    if (rc == BOUGH_OK)
+        rc = find_or_add(out, seal, now, message, true);
+    return rc == BOUGH_OK ? write_held(seal, now) : rc;
 }
 
 int bough__target_commit(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal,
-                         const struct bough__target *target, struct bough_store *store, const char *message)
+                         const struct bough__target *target, struct bough_store *store, const char *message,
+                         bool is_aside)
 {
     struct bough__branch_row now = {0};
     struct bough__commit_row commit = {0};
@@ -191,9 +249,11 @@ int bough__target_commit(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *se
         rc = bough__catalog_branch_by_id(&now, store->catalog, target->branch.id);
         if (rc == BOUGH_NOT_FOUND)
             rc = bough__fail(rc, "branch %s was deleted meanwhile", target->branch.name);
-        if (rc == BOUGH_OK)
+        if (rc == BOUGH_OK && is_aside)
+            rc = bough__seal_aside(out, seal, &now, message);
+        else if (rc == BOUGH_OK)
             rc = bough__seal_record(&changed, seal, &now, message, true);
-        if (rc == BOUGH_OK)
+        if (rc == BOUGH_OK && !is_aside)
             memcpy(out, now.head, BOUGH__DIGEST_SIZE);
     }
     if (rc == BOUGH_OK)

@@ -123,7 +123,8 @@ static int record(bough_branches *out, struct fork *fork)
     int rc = bough__catalog_begin(catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = bough__target_commit(commit, &fork->seal, &fork->target, fork->store, fork->message);
+    rc = bough__target_commit(commit, &fork->seal, &fork->target, fork->store, fork->message,
+                             fork->options.hidden);
     for (size_t i = 0; rc == BOUGH_OK && i < fork->count; i++)
         rc = insert(out, fork, commit, fork->names[i]);
     if (rc == BOUGH_OK)

@@ -50,7 +50,7 @@ static int start_overlay(struct bough__overlay **out, const struct bough__layer 
                          const struct bough__layer_slot *slot)
 {
     if (slot->generation == 0)
-        return bough__overlay_create(out, &layer->head, 0, layer->head_txn, layer->head_txn);
+        return bough__overlay_create(out, &layer->head, 0, layer->held_txn, layer->held_txn);
     int rc = bough__overlay_create(out, &slot->tree, slot->generation, slot->txn, slot->hold_txn);
     if (rc == BOUGH_OK)
         (*out)->position = bough__layer_log_start(slot);
@@ -425,7 +425,7 @@ static int recover(struct bough__layer *layer, bool same_boot)
 {
     int tries = 0;
     int rc = bough__layer_open_file(layer);
-    bough__shm_raise_hold(&layer->shm, layer->head_txn);
+    bough__shm_raise_hold(&layer->shm, layer->held_txn);
     if (rc == BOUGH_OK) {
         do
             rc = recover_file(layer, same_boot);
@@ -434,7 +434,7 @@ static int recover(struct bough__layer *layer, bool same_boot)
     }
     if (rc != BOUGH_NOT_FOUND)
         return rc;
-    bool was_made = layer->head_txn != 0;
+    bool was_made = layer->held_txn != 0;
     rc = was_made ? BOUGH_OK : bough__layer_file_was_made(&was_made, layer->space, layer->number);
     if (rc == BOUGH_OK && was_made)
         rc = bough__fail(BOUGH_CORRUPT, "%s: missing, though the branch '%s' was written to", layer->path,
@@ -474,7 +474,7 @@ static int new_layer(struct bough__layer **out, struct bough__space *space, cons
     layer->number = owner->number;
     layer->head = owner->head;
     memcpy(layer->head_id, owner->head_id, sizeof layer->head_id);
-    layer->head_txn = owner->head_txn;
+    layer->held_txn = owner->held_txn;
     layer->block_size = owner->head.block_size;
     layer->fd = -1;
     layer->shm.fd = -1;

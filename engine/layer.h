@@ -21,7 +21,7 @@ struct bough__layer_owner {
     uint32_t number;            /* of the layer; reserved by the branch's row, the file may not exist */
     struct bough__tree head;    /* the branch's newest commit: the state where there is no file */
     uint8_t head_id[BOUGH__DIGEST_SIZE];
-    uint64_t head_txn;          /* of this layer, sealed by the head commit; 0: the head came from elsewhere */
+    uint64_t held_txn;          /* newest one of this layer that a commit sealed; 0: none */
     const char *branch;         /* name, for the layer's header and messages; copied */
 };
 
@@ -48,7 +48,7 @@ int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t
 bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t txn);
 
 uint32_t bough__layer_number(const struct bough__layer *layer);
-/* Newest published transaction; without a file, owner.head_txn. */
+/* Newest published transaction; without a file, owner.held_txn, which is 0. */
 uint64_t bough__layer_newest(struct bough__layer *layer);
 /* Bytes the layer file and the nodes written for it take. */
 uint64_t bough__layer_own_bytes(struct bough__layer *layer);

@@ -25,7 +25,7 @@ struct bough__layer {
     uint32_t number;
     struct bough__tree head;
     uint8_t head_id[BOUGH__DIGEST_SIZE];
-    uint64_t head_txn;
+    uint64_t held_txn;
     char *branch, *path;
     struct bough__shm shm;
     /* Guarded by the mutex. */

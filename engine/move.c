@@ -30,12 +30,28 @@ static int check_protection(const struct bough__branch_row *row)
     return row->is_protected ? bough__fail(BOUGH_REFUSED, "branch %s is protected", row->name) : BOUGH_OK;
 }
 
+/* The branch is clean at the commit, or its newest transaction is what the commit sealed, beside its history. */
+static bool is_at(const struct bough__move *move, const struct bough__branch_row *now,
+                  const struct bough__commit_row *commit)
+{
+    if (memcmp(now->head, commit->id, sizeof now->head) == 0)
+        return !bough__move_is_dirty(move, now);
+    return commit->layer == now->layer && commit->txn == bough__layer_newest(move->layer) &&
+           commit->txn > now->head_txn && commit->parent_count == 1 &&
+           memcmp(commit->parents[0], now->head, sizeof now->head) == 0;
+}
+
 static int check_expected(const struct bough__move *move, const struct bough__branch_row *now)
 {
-    if (!move->has_expected ||
-        (memcmp(now->head, move->expected, sizeof now->head) == 0 && !bough__move_is_dirty(move, now)))
+    struct bough__commit_row commit = {0};
+    int rc = BOUGH_OK;
+    if (!move->has_expected)
         return BOUGH_OK;
-    return bough__fail(BOUGH_REFUSED, "branch %s has moved meanwhile", now->name);
+    rc = bough__catalog_commit_by_id(&commit, move->store->catalog, move->expected);
+    if (rc == BOUGH_NOT_FOUND || (rc == BOUGH_OK && !is_at(move, now, &commit)))
+        rc = bough__fail(BOUGH_REFUSED, "branch %s has moved meanwhile", now->name);
+    bough__commit_row_clear(&commit);
+    return rc;
 }
 
 static int take(struct bough__move *move, const char *name, uint32_t timeout_ms)
@@ -183,7 +199,7 @@ static int record(const struct bough__move *move, const struct bough__branch_row
 int bough__move_write(struct bough__move *move, struct bough__branch_row *now, const uint8_t *before)
 {
     int rc = bough__catalog_new_layer(&now->layer, move->store->catalog);
-    now->head_txn = 0;
+    now->head_txn = now->held_txn = 0;
     if (rc == BOUGH_OK)
         rc = record(move, now, before);
     if (rc == BOUGH_OK)

@@ -46,7 +46,7 @@ static int point_row(struct bough_store *store, int64_t branch_id, struct bough_
     if (rc == BOUGH_OK && row.layer != bough__layer_number(layer))
         rc = bough__fail(BOUGH_STALE, "branch %s has taken another state meanwhile", row.name);
     row.layer = bough__filler_number(fill->filler);
-    row.head_txn = 0;
+    row.head_txn = row.held_txn = 0;
     if (rc == BOUGH_OK)
         rc = bough__catalog_branch_update(store->catalog, &row);
     if (rc == BOUGH_OK)

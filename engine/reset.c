@@ -95,7 +95,7 @@ static int write_rows(bough_sealed *out, struct reset *reset)
         if (!reset->options.discard)
             rc = bough__seal_record(&sealed, &reset->left, &now, message, true);
         if (rc == BOUGH_OK)
-            rc = bough__target_commit(commit, &reset->seal, &reset->target, reset->store, message);
+            rc = bough__target_commit(commit, &reset->seal, &reset->target, reset->store, message, false);
         if (rc == BOUGH_OK)
             rc = move_to(out, reset, &now, commit);
     }

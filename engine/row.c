@@ -117,6 +117,7 @@ int bough__branch_row_sum(int64_t *out, const struct bough__branch_row *row)
     put_bytes(&encoder, row->head, sizeof row->head);
     put_integer(&encoder, row->layer);
     put_integer(&encoder, row->head_txn);
+    put_integer(&encoder, row->held_txn);
     put_integer(&encoder, row->node_bytes);
     put_integer(&encoder, row->is_protected);
     put_integer(&encoder, (uint64_t)row->created_at_ms);

@@ -78,10 +78,16 @@ int bough__seal_begin(struct bough__seal *out, struct bough_store *store, const 
  * false: there was nothing to commit. automatic: made by the machine. BOUGH_STALE as above. */
 int bough__seal_record(bool *out_changed, struct bough__seal *seal, struct bough__branch_row *now, const char *message,
                        bool automatic);
+/* The same beside the branch's history: *out is a commit of its newest transaction, by the machine, and the branch's
+ * head stays, so that the branch is as dirty as before. Where it is clean, or has the bytes of its head, that is the
+ * head. When the machine commits the same transaction later, it takes this commit. */
+int bough__seal_aside(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal, struct bough__branch_row *now,
+                      const char *message);
 /* Inside a write transaction: the commit that a REF means. A branch's is sealed (seal: begun on its row), made by the
- * machine with that message. What is found has its pages. */
+ * machine with that message, in its history or aside. What is found has its pages. */
 int bough__target_commit(uint8_t out[BOUGH__DIGEST_SIZE], struct bough__seal *seal,
-                         const struct bough__target *target, struct bough_store *store, const char *message);
+                         const struct bough__target *target, struct bough_store *store, const char *message,
+                         bool is_aside);
 void bough__seal_end(struct bough__seal *seal); /* after the transaction, however it ended */
 /* How often a command starts over when a branch's layer is replaced under its hands. */
 #define BOUGH__STALE_TRIES 100

@@ -56,7 +56,7 @@ static int record(bough_tags *out, bough_store *store, struct bough__tag_row *ro
     char *message = bough__format("tag %s", row->name);
     int rc = message ? bough__catalog_begin(store->catalog) : bough__fail_memory();
     if (rc == BOUGH_OK) {
-        rc = bough__target_commit(row->commit, seal, target, store, message);
+        rc = bough__target_commit(row->commit, seal, target, store, message, false);
         if (rc == BOUGH_OK)
             rc = insert(out, store, row);
         if (rc == BOUGH_OK)

@@ -363,7 +363,7 @@ static int check_branch(struct verify *verify, const struct bough__branch_row *r
     int rc = state.name ? BOUGH_OK : BOUGH_NOMEM;
     if (rc == BOUGH_OK)
         rc = bough__layer_is_absent(&absent, verify->store->space, row->layer);
-    if (rc == BOUGH_OK && (!absent || row->head_txn != 0))
+    if (rc == BOUGH_OK && (!absent || row->held_txn != 0))
         rc = check_layer_of(verify, row, &state);
     if (rc != BOUGH_OK && rc != BOUGH_NOMEM && rc != BOUGH_INTERRUPTED) {
         /* Not a finding if the branch was deleted or moved to another layer since its row was read. */

@@ -155,9 +155,10 @@ BOUGH_EXPORT int bough_branch_get(bough_branches *out, bough_store *store, const
  * committed first (a commit of the machine). Uses options->ttl_ms and message. BOUGH_REFUSED: a name exists.
  * Durable on return; byte-identical to the newest transaction of `from`.
  *
- * options->hidden: out has their names, ".NUMBER/NAME", which may be used wherever a branch's name may. No list shows
- * them, and nothing is refused because of them. They live as long as the handle: whoever opens the store after it was
- * closed, or its process died, drops them, unless they were renamed: that makes ordinary branches of them. */
+ * options->hidden: `from` stays as it was; where its newest transaction is not committed, a commit of it beside its
+ * history is their base. out has their names, ".NUMBER/NAME", which may be used wherever a branch's name may. No list
+ * shows them, and nothing is refused because of them. They live as long as the handle: whoever opens the store after it
+ * was closed, or its process died, drops them, unless they were renamed: that makes ordinary branches of them. */
 BOUGH_EXPORT int bough_branch_create(bough_branches *out, bough_store *store, const char *const *names, size_t count,
                                      const char *from, const bough_options *options);
 /* Drops branches and their overlays: all or none; out lists them as they were. BOUGH_REFUSED: protected, has children

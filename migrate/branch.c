@@ -259,7 +259,6 @@ static int run_on_fork(struct work *work)
     if (rc != BOUGH_OK)
         return rc;
     memcpy(work->expected, bough__fork_base(&work->fork), BOUGH_ID_SIZE);
-    memcpy(work->out->commit, work->expected, BOUGH_ID_SIZE);
     rc = plan(work, work->fork.db, work->expected);
     if (rc != BOUGH_OK || bough__plan_is_empty(&work->plan))
         return rc;

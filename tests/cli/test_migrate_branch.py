@@ -131,6 +131,29 @@ class Branch(support.Case):
         self.assertEqual(self.value("main", "SELECT count(*) FROM tags"), 3)
         self.whole()
 
+    def test_what_is_not_committed_stays_so_when_a_run_fails(self):
+        self.two()
+        self.migration(3, "broken", "INSERT INTO nothing VALUES (1);")
+        self.migration(4, "late", "SELECT abs(-9223372036854775808);")
+        self.sql("main", "INSERT INTO users(name) VALUES ('x')")
+        self.assertTrue(self.branch("main")["dirty"])
+        self.untouched(8, "sync")
+        self.remove(3, "broken")
+        self.untouched(8, "sync")  # found when it runs, on the fork
+        before = self.snapshot()
+        self.migrate("check", status=1)
+        self.assertEqual(self.snapshot(), before)
+        self.remove(4, "late")
+        state = self.exported("main")
+        self.migrate("sync")
+        log = self.json("log")
+        self.assertEqual([c["message"] for c in log[:3]],
+                         ["migrate up 2 age", "migrate up 1 tags", "before migrations"])
+        self.assertEqual(self.exported(log[2]["id"]), state)
+        self.migrate("undo")
+        self.assertEqual(self.exported("main"), state)
+        self.whole()
+
     def test_protected(self):
         self.two()
         self.bough("protect", "main")

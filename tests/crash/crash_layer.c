@@ -320,7 +320,7 @@ static struct bough__layer *open_layer(struct bough__space *space, const struct 
     struct bough__layer_owner owner = {.number = LAYER, .branch = "main"};
     if (model->commit_count) {
         owner.head = model->commits[model->commit_count - 1].tree;
-        owner.head_txn = model->commits[model->commit_count - 1].txn;
+        owner.held_txn = model->commits[model->commit_count - 1].txn;
     }
     int rc = bough__layer_open(&layer, space, &owner);
     if (rc == BOUGH_IO) /* the one sync that fails */

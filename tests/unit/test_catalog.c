@@ -861,6 +861,7 @@ TEST(every_altered_column_is_found)
         {"UPDATE branches SET layer = layer + 4294967296 WHERE name = 'a'", "branch 3"},
         {"UPDATE branches SET layer = 2 WHERE name = 'a'", "branch 3"},
         {"UPDATE branches SET head_txn = 1 WHERE name = 'a'", "branch 3"},
+        {"UPDATE branches SET held_txn = 1 WHERE name = 'a'", "branch 3"},
         {"UPDATE branches SET node_bytes = 1 WHERE name = 'a'", "branch 3"},
         {"UPDATE branches SET is_protected = 2 WHERE name = 'a'", "branch 3"},
         {"UPDATE branches SET is_protected = 1 WHERE name = 'a'", "branch 3"},

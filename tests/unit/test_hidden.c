@@ -143,6 +143,125 @@ TEST(names)
     bough_store_close(store);
 }
 
+/* ---- of a branch with transactions that are not committed ---- */
+
+static bough_branch main_now(bough_store *store, bough_branches *keep)
+{
+    ASSERT_OK(bough_branch_get(keep, store, "main"));
+    return keep->items[0];
+}
+
+static const char *base_of(bough_store *store, const char *name)
+{
+    static char base[BOUGH_ID_SIZE];
+    bough_branches got;
+    ASSERT_OK(bough_branch_get(&got, store, name));
+    snprintf(base, sizeof base, "%s", got.items[0].base);
+    bough_branches_release(&got);
+    return base;
+}
+
+TEST(a_dirty_branch_stays_dirty)
+{
+    bough_store *store = fixture_store(3);
+    bough_branches before, after;
+    bough_sealed sealed;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    fixture_write(store, "main", 1, 50);
+    bough_branch was = main_now(store, &before);
+    const char *name = hide(store, "x");
+    bough_branch is = main_now(store, &after);
+    ck_assert(was.dirty && is.dirty);
+    ck_assert_str_eq(was.head, is.head);
+    ck_assert_str_ne(base_of(store, name), is.head);
+    ck_assert_uint_eq(fixture_read(store, name, 1), 50);
+    ck_assert_uint_eq(fixture_read(store, base_of(store, name), 1), 50);
+    fixture_write(store, name, 2, 60);
+    /* The promote's own commit of that transaction is the fork's base. */
+    options.expect = base_of(store, name);
+    ASSERT_OK(bough_branch_promote(&sealed, store, name, NULL, &options));
+    ck_assert_str_eq(sealed.left, options.expect);
+    bough_sealed_release(&sealed);
+    ck_assert_uint_eq(fixture_read(store, "main", 1), 50);
+    ck_assert_uint_eq(fixture_read(store, "main", 2), 60);
+    bough_commits log;
+    ASSERT_OK(bough_commit_log(&log, store, "main", 0));
+    ck_assert_uint_eq(log.count, 3); /* of the fork, of main, init */
+    ck_assert_str_eq(log.items[2].id, was.head);
+    bough_commits_release(&log);
+    bough_branches_release(&before);
+    bough_branches_release(&after);
+    assert_whole(store);
+    bough_store_close(store);
+}
+
+TEST(expect_beside_the_history)
+{
+    bough_store *store = fixture_store(3);
+    bough_sealed sealed;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    fixture_write(store, "main", 1, 50);
+    const char *name = hide(store, "x"), *again = hide(store, "y");
+    char base[BOUGH_ID_SIZE];
+    snprintf(base, sizeof base, "%s", base_of(store, name));
+    ck_assert_str_eq(base_of(store, again), base); /* one commit for both */
+    options.expect = base;
+    fixture_write(store, "main", 1, 51);
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_promote(&sealed, store, name, NULL, &options));
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_reset(&sealed, store, "main", "main~0", &options));
+    fixture_commit(store, "main", "a person's");
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_promote(&sealed, store, name, NULL, &options));
+    options.expect = NULL;
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_promote(&sealed, store, name, NULL, &options));
+    ck_assert_uint_eq(fixture_read(store, "main", 1), 51);
+    bough_store_close(store);
+}
+
+/* A person's commit of the same transaction is one of its own: its message is not lost. */
+TEST(a_person_commits_the_same)
+{
+    bough_store *store = fixture_store(3);
+    bough_commits log;
+    fixture_write(store, "main", 1, 50);
+    const char *name = hide(store, "x");
+    const char *head = fixture_commit(store, "main", "mine");
+    ck_assert_str_ne(head, base_of(store, name));
+    ASSERT_OK(bough_commit_log(&log, store, "main", 1));
+    ck_assert_str_eq(log.items[0].message, "mine");
+    bough_commits_release(&log);
+    assert_whole(store);
+    bough_store_close(store);
+}
+
+/* The frames of a commit beside the history are a commit's: nobody writes over them, also when everything was closed in
+ * between, and the fork is gone. */
+TEST(its_pages_are_kept)
+{
+    enum { BLOCKS = 40 };
+    bough_store *store = fixture_store(BLOCKS);
+    char base[BOUGH_ID_SIZE];
+    fixture_fill(store, "main", 0, BLOCKS, 50);
+    const char *name = hide(store, "x");
+    snprintf(base, sizeof base, "%s", base_of(store, name));
+    ASSERT_OK(drop(store, name, false));
+    for (int round = 0; round < 6; round++) {
+        for (uint8_t byte = 60; byte < 70; byte++)
+            fixture_fill(store, "main", 0, BLOCKS, byte);
+        bough_store_close(store);
+        store = fixture_open();
+    }
+    for (uint64_t block = 0; block < BLOCKS; block++)
+        ck_assert_uint_eq(fixture_read(store, base, block), 50);
+    assert_whole(store);
+    bough_collection collection;
+    ASSERT_OK(bough_gc(&collection, store, 0, false, NULL));
+    ck_assert_uint_eq(collection.pruned, 1);
+    bough_collection_release(&collection);
+    ck_assert_uint_eq(fixture_read(store, "main", 0), 69);
+    assert_whole(store);
+    bough_store_close(store);
+}
+
 /* ---- families ---- */
 
 TEST(the_parent_may_go)
@@ -417,6 +536,10 @@ int main(void)
         CASE(nobody_lists_them),
         CASE(a_name_is_used_like_any_other),
         CASE(names),
+        CASE(a_dirty_branch_stays_dirty),
+        CASE(expect_beside_the_history),
+        CASE(a_person_commits_the_same),
+        CASE(its_pages_are_kept),
         CASE(the_parent_may_go),
         CASE(nothing_is_their_child),
         CASE(an_expired_parent_goes),

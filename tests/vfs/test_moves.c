@@ -433,7 +433,7 @@ TEST(a_kept_lock)
     sqlite3 *db = database_open();
     bough_lock *lock = NULL;
     bough_sealed sealed;
-    bough_ref ref;
+    bough_branches fork_row;
     database_fill(db, 20, 30);
     database_run(db, "BEGIN IMMEDIATE");
     ASSERT_CODE(BOUGH_BUSY, bough_branch_lock(&lock, store, "main", &no_wait));
@@ -445,13 +445,13 @@ TEST(a_kept_lock)
     sqlite3 *fork = database_open_uri(database_uri("s", name, ""));
     database_run(fork, "UPDATE t SET b = 'new'; ALTER TABLE t ADD COLUMN c");
     database_close(fork);
-    ASSERT_OK(bough_ref_resolve(&ref, store, "main"));
+    ASSERT_OK(bough_branch_get(&fork_row, store, name));
     bough_options options = no_wait;
-    options.expect = ref.id;
+    options.expect = fork_row.items[0].base;
     options.lock = lock;
     ASSERT_OK(bough_branch_promote(&sealed, store, name, NULL, &options));
     bough_sealed_release(&sealed);
-    bough_ref_release(&ref);
+    bough_branches_release(&fork_row);
     ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t WHERE b = 'new' AND c IS NULL"), 21);
     database_run(db, "INSERT INTO t VALUES(101, 'in', 5)"); /* the lock was used up */
     bough_lock_release(lock);
