@@ -366,7 +366,7 @@ static int count_changes(uint64_t *out, bough_store *store, const struct bough__
     return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc; /* gc gave the pages of one of them back */
 }
 
-static int to_public(bough_commit *out, bough_store *store, const struct bough__commit_row *row)
+static int to_public(bough_commit *out, bough_store *store, const struct bough__commit_row *row, bool counts)
 {
     memset(out, 0, sizeof *out);
     bough__hex(out->id, row->id, sizeof row->id);
@@ -382,13 +382,14 @@ static int to_public(bough_commit *out, bough_store *store, const struct bough__
     out->created_at_ms = row->created_at_ms;
     out->size_bytes = row->tree.size_bytes;
     out->page_size = row->page_size;
-    out->changed_pages = row->changed_pages;
+    out->changed_pages = row->changed_pages == BOUGH__NOT_COUNTED ? BOUGH_UNKNOWN_PAGES : row->changed_pages;
     out->automatic = row->automatic;
     out->pruned = row->pruned;
-    return row->changed_pages == BOUGH__NOT_COUNTED ? count_changes(&out->changed_pages, store, row) : BOUGH_OK;
+    bool is_open = counts && row->changed_pages == BOUGH__NOT_COUNTED;
+    return is_open ? count_changes(&out->changed_pages, store, row) : BOUGH_OK;
 }
 
-static int append(bough_commits *out, bough_store *store, const struct bough__commit_row *row)
+static int append(bough_commits *out, bough_store *store, const struct bough__commit_row *row, bool counts)
 {
     if ((out->count & (out->count - 1)) == 0) { /* grows at powers of two */
         size_t capacity = out->count ? 2 * out->count : 1;
@@ -397,7 +398,7 @@ static int append(bough_commits *out, bough_store *store, const struct bough__co
             return BOUGH_NOMEM;
         out->items = items;
     }
-    int rc = to_public(&out->items[out->count], store, row);
+    int rc = to_public(&out->items[out->count], store, row, counts);
     if (rc == BOUGH_OK)
         out->count++;
     else
@@ -405,24 +406,34 @@ static int append(bough_commits *out, bough_store *store, const struct bough__co
     return rc;
 }
 
-int bough_commit_log(bough_commits *out, bough_store *store, const char *ref, size_t limit)
+static int list(bough_commits *out, bough_store *store, const char *ref, size_t limit, bool counts)
 {
     struct bough__target target;
     memset(out, 0, sizeof *out);
     int rc = bough__target_resolve(&target, store, ref);
     if (rc != BOUGH_OK)
         return rc;
-    rc = append(out, store, &target.commit);
+    rc = append(out, store, &target.commit, counts);
     while (rc == BOUGH_OK && target.commit.parent_count > 0 && (limit == 0 || out->count < limit)) {
         struct bough__commit_row parent = {0};
         rc = bough__catalog_commit_by_id(&parent, store->catalog, target.commit.parents[0]);
         bough__commit_row_clear(&target.commit);
         target.commit = parent;
         if (rc == BOUGH_OK)
-            rc = append(out, store, &target.commit);
+            rc = append(out, store, &target.commit, counts);
     }
     bough__target_clear(&target);
     if (rc != BOUGH_OK)
         bough_commits_release(out);
     return rc;
+}
+
+int bough_commit_log(bough_commits *out, bough_store *store, const char *ref, size_t limit)
+{
+    return list(out, store, ref, limit, true);
+}
+
+int bough_commit_log_quick(bough_commits *out, bough_store *store, const char *ref, size_t limit)
+{
+    return list(out, store, ref, limit, false);
 }

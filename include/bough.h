@@ -225,6 +225,8 @@ BOUGH_EXPORT int bough_commit_create(bough_sealed *out, bough_store *store, cons
                                      const bough_options *options);
 /* Commits from REF backwards along first parents, newest first; limit 0 = all. */
 BOUGH_EXPORT int bough_commit_log(bough_commits *out, bough_store *store, const char *ref, size_t limit);
+/* The same at once: what was too much to count when a commit was made is not counted now (BOUGH_UNKNOWN_PAGES). */
+BOUGH_EXPORT int bough_commit_log_quick(bough_commits *out, bough_store *store, const char *ref, size_t limit);
 
 /* Takes the writer's lock of a branch, so that nobody writes to it until the release; others wait in their busy
  * handlers. Reading, forking and committing go on. reset, promote and import take options->lock for this branch; when

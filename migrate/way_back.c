@@ -40,7 +40,7 @@ int bough__way_back_find(size_t *out_count, char out_to[BOUGH_ID_SIZE], bough_st
     out_to[0] = 0;
     if (plan->roll_back_count == 0)
         return BOUGH_OK;
-    rc = bough_commit_log(&log, store, head, plan->roll_back_count + 1);
+    rc = bough_commit_log_quick(&log, store, head, plan->roll_back_count + 1);
     for (size_t i = 0; rc == BOUGH_OK && goes_on && i < plan->roll_back_count && i + 1 < log.count; i++) {
         rc = is_of(&goes_on, &log.items[i], plan->roll_back[i], table);
         goes_on = goes_on && !log.items[i + 1].pruned;

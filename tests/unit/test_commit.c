@@ -201,6 +201,12 @@ TEST(many_changed_pages)
     ck_assert_uint_eq(log.items[0].changed_pages, 2500);
     ck_assert_uint_eq(log.items[1].changed_pages, 3000);
     bough_commits_release(&log);
+    ASSERT_OK(bough_commit_log_quick(&log, store, "main", 0));
+    ck_assert_uint_eq(log.count, 3);
+    ck_assert(log.items[0].changed_pages == BOUGH_UNKNOWN_PAGES);
+    ck_assert_str_eq(log.items[0].message, "bulk");
+    ck_assert_uint_eq(log.items[2].changed_pages, 2); /* it was counted when it was made */
+    bough_commits_release(&log);
     bough_store_close(store);
 }
 
