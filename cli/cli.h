@@ -36,7 +36,7 @@ struct cli_command {
     size_t operands_min, operands_max;
     bool may_be_empty;     /* operands after the first one */
     bool may_say_nothing;  /* succeeds without output, unless --json asks for a document */
-    const char *completes; /* kinds of the operands: FILE BRANCH REF TAG COMMAND; the last one repeats */
+    const char *completes; /* kinds of the operands: FILE BRANCH REF TAG COMMAND, or a|b for words; the last repeats */
     int (*run)(struct cli *cli);
 };
 
@@ -84,7 +84,7 @@ int cli_number(struct cli *cli, uint64_t *out, const char *text, const char *wha
 /* Operand i, or NULL. */
 const char *cli_operand(const struct cli *cli, size_t i);
 
-#define CLI_KIND_SIZE 16
+#define CLI_KIND_SIZE 128
 /* What operand i of a command is: a word of its `completes`, whose last one repeats. */
 void cli_operand_kind(char out[CLI_KIND_SIZE], const struct cli_command *command, size_t i);
 

@@ -374,6 +374,6 @@ const struct cli_command cmd_git = {
     .operands_max = CLI_MANY,
     .may_be_empty = true,
     .may_say_nothing = true,
-    .completes = "FILE",
+    .completes = "install|uninstall|status NONE",
     .run = run,
 };

@@ -332,6 +332,6 @@ const struct cli_command cmd_migrate = {
     .options = option_table,
     .operands_min = 1,
     .operands_max = 2,
-    .completes = "NONE",
+    .completes = "status|sync|up|down|to|redo|undo|new|check|repair|adopt|dump NONE",
     .run = run,
 };

@@ -73,7 +73,7 @@ static void bash_command(FILE *file, const struct cli_command *command)
     fputs("\"; kinds=(", file);
     for (size_t i = 0; i < kind_count(command->completes); i++) {
         cli_operand_kind(kind, command, i);
-        fprintf(file, "%s%s", i ? " " : "", kind);
+        fprintf(file, "%s'%s'", i ? " " : "", kind);
     }
     fputs(") ;;\n", file);
 }
@@ -121,6 +121,7 @@ static void bash(FILE *file)
           "-q "
           "2>/dev/null)\" -- \"$cur\")) ;;\n"
           "    SHELL) COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$cur\")) ;;\n"
+          "    *'|'*) COMPREPLY=($(compgen -W \"${kind//|/ }\" -- \"$cur\")) ;;\n"
           "    FILE) COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames 2>/dev/null ;;\n"
           "    esac\n"
           "}\n"
@@ -141,6 +142,16 @@ static void zsh_text(FILE *file, const char *text)
         else
             putc(*text, file);
     }
+}
+
+/* The words of a kind such as a|b. */
+static bool put_words(FILE *file, const char *kind)
+{
+    if (!strchr(kind, '|'))
+        return false;
+    for (; *kind; kind++)
+        putc(*kind == '|' ? ' ' : *kind, file);
+    return true;
 }
 
 static const char *zsh_action(const char *kind)
@@ -186,9 +197,16 @@ static void zsh_command(FILE *file, const struct cli_command *command)
     for (size_t i = 0; i < kinds; i++) {
         cli_operand_kind(kind, command, i);
         if (i + 1 < kinds)
-            fprintf(file, "            '%zu:%s:%s' \\\n", i + 1, kind, zsh_action(kind));
+            fprintf(file, "            '%zu:", i + 1);
         else
-            fprintf(file, "            '*:%s:%s' \\\n", kind, zsh_action(kind));
+            fputs("            '*:", file);
+        if (strchr(kind, '|')) {
+            fputs("word:(", file);
+            put_words(file, kind);
+            fputs(")' \\\n", file);
+        } else {
+            fprintf(file, "%s:%s' \\\n", kind, zsh_action(kind));
+        }
     }
     fputs("            && return ;;\n", file);
 }
@@ -278,10 +296,14 @@ static void fish_command(FILE *file, const struct cli_command *command)
     fish_options(file, command->options, condition);
     for (size_t i = 0; i < kinds; i++) {
         cli_operand_kind(kind, command, i);
-        if (!strcmp(kind, "FILE"))
+        if (!strcmp(kind, "FILE")) {
             fprintf(file, "complete -c bough %s -F\n", condition);
-        else
-            fprintf(file, "complete -c bough %s -f -a '%s'\n", condition, fish_source(kind));
+        } else {
+            fprintf(file, "complete -c bough %s -f -a '", condition);
+            if (!put_words(file, kind))
+                fputs(fish_source(kind), file);
+            fputs("'\n", file);
+        }
     }
 }
 

@@ -356,6 +356,25 @@ class Install(GitCase):
             self.assertEqual(self.git_state(), before, f"{verb}, {call} {when}")
         self.assertGreater(kills, 12)
 
+    def test_a_full_disk_at_any_step_leaves_the_old_state(self):
+        self.write(".git/hooks/post-merge", f"#!{sys.executable}\nprint('old')\n", mode=0o755)
+        self.write(".git/hooks/post-commit", "#!/bin/sh\necho old\n", mode=0o755)
+        before = self.git_state()
+        failures = 0
+        for call, when in itertools.product(("fsync", "rename", "mkdir"), range(1, 10)):
+            words = [support.BOUGH, "--no-progress", "git", "install"]
+            done = subprocess.run([shutil.which("strace"), "-qq", "-o", "/dev/null", "-e", f"trace={call}",
+                                   "-e", f"inject={call}:error=ENOSPC:when={when}", *words],
+                                  cwd=self.root, env=self.environment(), capture_output=True)
+            self.assertIn(done.returncode, (0, 7), done.stderr)
+            failures += done.returncode != 0
+            if done.returncode == 0:
+                self.here("git", "uninstall")
+            else:
+                self.assertIn(b"No space left", done.stderr)
+            self.assertEqual(self.git_state(), before, f"{call} {when}")
+        self.assertGreater(failures, 10)
+
     @unittest.skipIf(os.getuid() != 0, "only root can become another user")
     def test_hooks_directory_that_cannot_be_written(self):
         hooks = os.path.dirname(self.hook())
