@@ -21,7 +21,7 @@ same()
 }
 
 # A public function is declared with BOUGH_EXPORT in the header, whose comments are its documentation.
-tr '\n' ' ' <include/bough.h | grep -oE 'BOUGH_EXPORT [^;(]*\(' | grep -oE 'bough_[a-z0-9_]+\($' | tr -d '(' |
+cat include/*.h | tr '\n' ' ' | grep -oE 'BOUGH_EXPORT [^;(]*\(' | grep -oE 'bough_[a-z0-9_]+\($' | tr -d '(' |
     sort >"$work/documented"
 exported "$build/lib/libbough.so" >"$work/exported"
 same libbough.so
