@@ -3,6 +3,7 @@
 #include "database.h"
 #include "rows.h"
 #include "spill.h"
+#include "statements.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,37 +20,6 @@ struct script {
 
 /* ---- the text ---- */
 
-/* All of standard input; the zero that ends it stands at *out_length. */
-static int read_input(struct cli *cli, char **out, size_t *out_length)
-{
-    char *text = NULL;
-    size_t length = 0;
-    size_t capacity = 0;
-
-    for (;;) {
-        ssize_t n = 0;
-
-        if (length + 1 >= capacity) {
-            capacity = capacity ? capacity * 2 : 65536;
-            text = out_grow(text, capacity);
-        }
-        n = read(STDIN_FILENO, text + length, capacity - length - 1);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            free(text);
-            return cli_fail(cli, BOUGH_IO, "cannot read standard input: %s", strerror(errno));
-        }
-        if (n == 0)
-            break;
-        length += (size_t)n;
-    }
-    text[length] = 0;
-    *out = text;
-    *out_length = length;
-    return BOUGH_OK;
-}
-
 static int read_script(struct cli *cli, char **out)
 {
     const char *operand = cli_operand(cli, 1);
@@ -60,41 +30,18 @@ static int read_script(struct cli *cli, char **out)
         *out = out_copy(operand);
         return BOUGH_OK;
     }
-    rc = read_input(cli, out, &length);
-    if (rc == BOUGH_OK && strlen(*out) != length)
-        rc = cli_fail(cli, BOUGH_SQL, "the script has a zero byte at offset %zu; nothing was run", strlen(*out));
-    if (rc == BOUGH_OK && length >= 3 && !memcmp(*out, "\xEF\xBB\xBF", 3))
-        memset(*out, ' ', 3);
-    return rc;
-}
-
-/* The first byte of a statement after white space and comments. */
-static const char *statement_start(const char *p)
-{
-    for (;;) {
-        p += strspn(p, " \t\r\n\f;");
-        if (p[0] == '-' && p[1] == '-') {
-            p += strcspn(p, "\n");
-        } else if (p[0] == '/' && p[1] == '*') {
-            const char *end = strstr(p + 2, "*/");
-
-            p = end ? end + 2 : p + strlen(p);
-        } else {
-            return p;
-        }
-    }
+    rc = statements_read(cli, out, &length, STDIN_FILENO, "standard input");
+    return rc == BOUGH_OK ? statements_check(cli, *out, length, "the script") : rc;
 }
 
 /* ---- one statement ---- */
 
 static int fail_at(struct script *script, int code, const char *place)
 {
-    size_t line = 1;
+    size_t line = statements_line(script->text, place);
     char *where = NULL;
     int rc = BOUGH_OK;
 
-    for (const char *p = script->text; p < place; p++)
-        line += *p == '\n';
     if (*place == '.')
         cli_hint(script->cli, "commands that begin with a dot belong to the sqlite3 shell");
     where = out_format("statement %u, line %zu", script->statement, line);
@@ -137,7 +84,7 @@ static int run_statement(struct script *script, sqlite3_stmt *statement, const c
 static int run_script(struct script *script)
 {
     sqlite3 *handle = script->database->handle;
-    const char *p = statement_start(script->text);
+    const char *p = statements_next(script->text);
     int rc = BOUGH_OK;
 
     while (rc == BOUGH_OK && *p) {
@@ -154,7 +101,7 @@ static int run_script(struct script *script)
             rc = run_statement(script, statement, p);
         }
         sqlite3_finalize(statement);
-        p = statement_start(tail);
+        p = statements_next(tail);
     }
     return rc;
 }

@@ -45,8 +45,8 @@ static int code_of(struct cli *cli, const struct database *database, int sqlite_
     }
 }
 
-/* What the VFS wrote to SQLite's log about its latest failure: more than SQLite's few words say. */
-static struct {
+/* What the VFS wrote to SQLite's log about its latest failure in this thread: more than SQLite's few words say. */
+static _Thread_local struct {
     int code;
     char text[1024];
 } logged;

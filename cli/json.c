@@ -85,9 +85,9 @@ static void second_byte_range(unsigned char lead, unsigned char *out_low, unsign
     *out_high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
 }
 
-/* Length of the well-formed sequence at p, or 0 and in *out_bad the length of the broken part. */
-static size_t sequence_length(const unsigned char *p, size_t left, size_t *out_bad)
+size_t json_utf8_length(const char *bytes, size_t left, size_t *out_bad)
 {
+    const unsigned char *p = (const unsigned char *)bytes;
     unsigned char low = 0;
     unsigned char high = 0;
     size_t length = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
@@ -127,7 +127,7 @@ void json_bytes(struct json *json, const char *bytes, size_t len_bytes)
     separate(json);
     putc('"', json->file);
     for (size_t i = 0; i < len_bytes;) {
-        size_t length = sequence_length(p + i, len_bytes - i, &bad);
+        size_t length = json_utf8_length(bytes + i, len_bytes - i, &bad);
 
         if (length == 1)
             put_ascii(json->file, p[i]);

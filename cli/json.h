@@ -26,6 +26,9 @@ void json_bytes(struct json *json, const char *bytes, size_t len_bytes);
 void json_string(struct json *json, const char *text); /* NULL: null */
 void json_hex(struct json *json, const void *bytes, size_t len_bytes);
 
+/* Length of the well-formed sequence of UTF-8 that begins here, or 0 and in *out_bad the length of the broken part. */
+size_t json_utf8_length(const char *bytes, size_t left, size_t *out_bad);
+
 /* One member of an object. */
 void json_put_string(struct json *json, const char *key, const char *text);
 void json_put_id(struct json *json, const char *key, const char *id); /* "": null */

@@ -14,12 +14,9 @@
 const struct cli_command *const cli_commands[] = {
     &cmd_init,   &cmd_import, &cmd_export,  &cmd_verify,    &cmd_du,     &cmd_gc,     &cmd_branch,  &cmd_switch,
     &cmd_rename, &cmd_delete, &cmd_protect, &cmd_unprotect, &cmd_reset,  &cmd_promote, &cmd_status,
-    &cmd_tree,   &cmd_commit, &cmd_log,     &cmd_tag,       &cmd_diff,   &cmd_sql,     &cmd_url,
-    &cmd_run,    &cmd_migrate, &cmd_git,   &cmd_help,   NULL,
+    &cmd_tree,   &cmd_commit, &cmd_log,     &cmd_tag,       &cmd_diff,   &cmd_compare, &cmd_sql,
+    &cmd_url,    &cmd_run,    &cmd_try,     &cmd_migrate, &cmd_git,   &cmd_help,   NULL,
 };
-
-/* Commands that people may have read of. One that is in the table above counts as a command, whatever stands here. */
-static const char later_commands[] = "compare try";
 
 /* Is name one of the words in aliases? */
 static bool is_alias(const char *aliases, const char *name)
@@ -56,10 +53,6 @@ int cli_unknown_command(struct cli *cli, const char *name)
 {
     struct cli_nearest nearest = {name, "", SIZE_MAX};
 
-    if (is_alias(later_commands, name)) {
-        cli_hint(cli, "bough help lists the commands of this version");
-        return cli_fail(cli, BOUGH_USAGE, "bough %s is not available in bough " BOUGH_VERSION, name);
-    }
     for (size_t i = 0; cli_commands[i]; i++) {
         cli_nearest_try(&nearest, cli_commands[i]->name);
         try_words(&nearest, cli_commands[i]->aliases);

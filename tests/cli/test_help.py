@@ -7,10 +7,9 @@ import subprocess
 import support
 
 COMMANDS = ["init", "import", "export", "branch", "switch", "rename", "delete", "protect", "unprotect", "reset", "promote",
-            "status", "tree", "commit", "log", "tag", "diff", "sql", "url", "run", "migrate", "git", "verify", "du", "gc",
-            "help"]
+            "status", "tree", "commit", "log", "tag", "diff", "compare", "sql", "try", "url", "run", "migrate", "git",
+            "verify", "du", "gc", "help"]
 ALIASES = {"fork": "branch", "checkout": "switch", "drop": "delete", "rm": "delete", "snapshot": "commit"}
-LATER = ["compare", "try"]
 
 
 class Help(support.Case):
@@ -114,13 +113,6 @@ class WrongUsage(support.Case):
         self.bough(status=2)
         self.fails(2, "nonsense")
         self.fails(2, "")
-        for name in LATER:
-            self.fails(2, name)
-            self.fails(2, "help", name)
-            for words in ([name], ["help", name]):
-                done = self.bough(*words, status=2)
-                self.assertIn(f"bough {name} is not available in bough 0.1.0".encode(), done.err)
-                self.assertNotIn(b"did you mean", done.err)
         self.assertIn(b"bough branch?", self.bough("brnch", status=2).err)
         self.assertIn(b"bough fork?", self.bough("frk", status=2).err)
         self.assertIn(b"bough switch?", self.bough("swtich", status=2).err)
