@@ -193,11 +193,11 @@ int migrate_in_transaction(char out_id[BOUGH_ID_SIZE], struct migrate *migrate, 
         rc = execute(migrate, "BEGIN IMMEDIATE");
     if (rc == BOUGH_OK)
         rc = work(migrate, context);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK && !migrate->options.dry_run)
         rc = execute(migrate, "COMMIT");
     if (migrate->file && !sqlite3_get_autocommit(migrate->file))
         sqlite3_exec(migrate->file, "ROLLBACK", NULL, NULL, NULL);
-    if (rc == BOUGH_OK && migrate->branch)
+    if (rc == BOUGH_OK && migrate->branch && !migrate->options.dry_run)
         rc = migrate_check(migrate, bough__branch_seal(out_id, migrate->cli->store, migrate->branch, message));
     return rc;
 }
@@ -254,7 +254,7 @@ static int take_options(struct migrate *migrate, const struct verb *verb)
     migrate->options.log_context = migrate;
     if (migrate->options.table && !migrate->options.table[0])
         return cli_fail(cli, BOUGH_USAGE, "--table takes a name");
-    if (migrate->options.dry_run && verb->run != migrate_run && verb->run != migrate_undo)
+    if (migrate->options.dry_run && verb->run == migrate_new)
         return cli_fail(cli, BOUGH_USAGE, "migrate %s has no --dry-run", verb->name);
     return take_late(migrate);
 }

@@ -23,7 +23,8 @@ static void print(struct migrate *migrate, const struct adoption *adoption)
         if (migrate->cli->quiet)
             printf("%s\n", step->version);
         else
-            cli_say(migrate->cli, "%s: took over %s %s from %s", migrate->label, step->version, step->name,
+            cli_say(migrate->cli, "%s: %s %s %s from %s", migrate->label,
+                    migrate->options.dry_run ? "would take over" : "took over", step->version, step->name,
                     adoption->tool);
     }
     if (adoption->run.applied_count == 0)

@@ -28,8 +28,8 @@ int migrate_repair(struct migrate *migrate)
         json_close(&json, '}');
         cli_json_end(&json);
     } else if (rc == BOUGH_OK) {
-        cli_say(migrate->cli, "%s: accepted %s %s as it is defined now", migrate->label, run.applied[0].version,
-                run.applied[0].name);
+        cli_say(migrate->cli, "%s: %s %s %s as it is defined now", migrate->label,
+                migrate->options.dry_run ? "would accept" : "accepted", run.applied[0].version, run.applied[0].name);
     }
     bough_migration_run_release(&run);
     return rc;

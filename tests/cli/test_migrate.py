@@ -1,6 +1,7 @@
 """bough migrate on an ordinary file: conventions, runs, failures, the table that remembers."""
 import hashlib
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -13,6 +14,10 @@ import support
 from migrations import SHOP, write
 
 NO_RUN = {"branch": None, "rolled_back": [], "applied": [], "by_overlay": False, "commit": None}
+
+
+def limit_files(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 class Case(support.Case):
@@ -226,7 +231,7 @@ class BadFiles(Case):
         self.refused(6, "sync", db="text.db")
         self.refused(2, "sync", "-b", "main")
         for words in (("sideways",), ("up", "0"), ("up", "x"), ("to",), ("to", "x"), ("status", "1"), ("new",),
-                      ("sync", "--late", "never"), ("status", "--dry-run"), ("undo",)):
+                      ("sync", "--late", "never"), ("new", "x", "--dry-run"), ("undo",)):
             self.refused(2, *words)
 
     def test_a_table_of_another_program(self):
@@ -364,6 +369,28 @@ class Runs(Case):
             self.assertEqual(self.content(), old)
         self.assertIn(1, outcomes)
 
+    def test_a_full_disk(self):
+        self.put("1", "big", "CREATE TABLE big(x);" + support.counting(2000) + "INSERT INTO big SELECT randomblob(1000) FROM n;")
+        self.put("2", "bigger", support.counting(2000) + "INSERT INTO big SELECT randomblob(1000) FROM n;")
+        before, process = self.bytes(), None
+        for limit in (0, 8192, 100000, 3000000):
+            process = subprocess.run([support.BOUGH, "migrate", "sync", "--db", "app.db"], cwd=self.dir, env=self.environment(),
+                                     capture_output=True, preexec_fn=lambda: limit_files(limit))
+            self.assertEqual(process.returncode, 7, process.stderr)
+            self.assertEqual(self.ask("PRAGMA integrity_check"), [("ok",)])
+            self.assertEqual(self.bytes(), before)
+
+    def test_a_file_without_permission_to_write(self):
+        self.three()
+        os.chmod(self.db, 0o444)
+        os.chmod(self.dir, 0o555)
+        try:
+            self.states(status=1)
+            if os.geteuid() != 0:
+                self.refused(7, "sync")
+        finally:
+            os.chmod(self.dir, 0o755)
+
     def test_busy(self):
         self.three()
         other = sqlite3.connect(self.db, isolation_level=None)
@@ -415,6 +442,9 @@ class Changed(Case):
         self.migrate("sync")
         applied_at = self.ask("SELECT applied_at FROM migrations WHERE name = 'b'")
         self.put("2", "b", "CREATE TABLE b(x, y);", "DROP TABLE b; SELECT 5;")
+        before = self.bytes()
+        self.migrate("repair", "2", "--dry-run")
+        self.assertEqual(self.bytes(), before)
         self.assertEqual(self.migrate("repair", "2"),
                          {"branch": None, "repaired": [{"version": "2", "name": "b"}], "commit": None})
         self.states()
@@ -577,6 +607,7 @@ class Adopt(Case):
         self.refused(3, "adopt")
         self.make("CREATE TABLE schema_migrations(version varchar(128) primary key); INSERT INTO schema_migrations VALUES ('1'), ('2')")
         before = self.ask("SELECT * FROM schema_migrations")
+        self.assertEqual(self.adopted("--dry-run"), ("dbmate", ["a", "b"]))
         self.assertEqual(self.adopted(), ("dbmate", ["a", "b"]))
         self.assertEqual(self.adopted(), ("dbmate", []))
         self.assertEqual(self.ask("SELECT * FROM schema_migrations"), before)
