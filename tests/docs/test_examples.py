@@ -12,7 +12,8 @@ import unittest
 BOUGH = os.environ["BOUGH"]
 SO = os.environ["BOUGH_SO"]
 EXAMPLES = os.path.join(os.environ["BOUGH_SOURCE"], "docs", "examples")
-OPEN_BRANCH = os.path.join(os.environ["BOUGH_BUILD"], "tests", "open_branch")
+OPEN_BRANCH = os.path.join(os.environ["BOUGH_BUILD"], "tests", "example_open_branch")
+MIGRATE = os.path.join(os.environ["BOUGH_BUILD"], "tests", "example_migrate")
 
 
 class Examples(unittest.TestCase):
@@ -41,6 +42,13 @@ class Examples(unittest.TestCase):
         again = subprocess.run([OPEN_BRANCH, "shop.bough", "experiment"], cwd=self.directory, capture_output=True, text=True)
         self.assertEqual(again.returncode, 1)
         self.assertIn("BOUGH_REFUSED: ", again.stderr)
+
+    def test_migrate(self):
+        users, posts, keys = "20250314010000 users", "20250315010000 posts", "20250316010000 foreign keys"
+        self.assertEqual(self.run_program(MIGRATE, "app.db", "2"), [f"applied {users}", f"applied {posts}"])
+        self.assertEqual(self.run_program(MIGRATE, "app.db", "1"), [f"rolled back {posts}"])
+        self.assertEqual(self.run_program(MIGRATE, "app.db", "3"), [f"applied {posts}", f"applied {keys}"])
+        self.assertEqual(self.run_program(MIGRATE, "app.db", "3"), [])
 
     def test_python(self):
         self.run_program(BOUGH, "branch", "premium")
