@@ -2,7 +2,7 @@
 #include "faults.h"
 #include "sqlite_bridge.h"
 
-#include "bough.h"
+#include "bough_migrate.h"
 #include "digest.h"
 #include "store.h"
 
@@ -488,6 +488,27 @@ static int op_hidden(void *context)
     return rc;
 }
 
+/* What was not committed is committed by it, or stays as it was. Tries are compared, so the times go. */
+static int op_migrate(void *context)
+{
+    static const bough_migration defined[] = {
+        {.defined_at_ms = 1, .name = "u", .up = "CREATE TABLE u(a); INSERT INTO u SELECT a FROM t"},
+        {.defined_at_ms = 2,
+         .name = "c",
+         .up = "ALTER TABLE t ADD COLUMN c; UPDATE t SET c = a;"
+               "CREATE TRIGGER x AFTER INSERT ON migrations BEGIN UPDATE migrations SET applied_at = 1; END;"
+               "CREATE TRIGGER y AFTER INSERT ON bough_migrations BEGIN"
+               " UPDATE bough_migrations SET applied_at = 1; END;"
+               "UPDATE migrations SET applied_at = 1; UPDATE bough_migrations SET applied_at = 1"},
+    };
+    bough_migration_target target = {.store = world.store, .branch = "dev"};
+    bough_migration_run run = {0};
+    (void)context;
+    int rc = bough_migrate(&run, &target, defined, 2, NULL);
+    bough_migration_run_release(&run);
+    return rc;
+}
+
 static int op_moves(void *context)
 {
     bough_moves moves = {0};
@@ -660,6 +681,7 @@ int main(void)
         {"promote", op_promote, false},
         {"hidden forks", op_hidden, false},
         {"promote of a hidden fork under a lock", op_locked, false},
+        {"migrations of a dirty branch", op_migrate, false},
         {"moves", op_moves, false},
         {"export", op_export, false},
         {"export over a database", op_export_over, false},
