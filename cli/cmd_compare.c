@@ -88,7 +88,7 @@ const struct cli_command cmd_compare = {
         "integrity and foreign keys.\n\nWith --query, each query runs on BASE and on every branch: the median time of "
         "a few runs, and SQLite's plan. A plan is marked as worse where a table that was searched is scanned, a "
         "covering index is used no more, an index is made for each run, or a temporary b-tree is needed.\n\n"
-        "Databases up to 128 MiB are checked whole. Beyond that, the tables that changed are, up to 8 MiB; what is "
+        "Databases up to 128 MiB are checked whole. Beyond that, the tables that changed are, up to 4 MiB; what is "
         "larger is not checked without --check.",
     .example = "bough compare main premium inventory --html compare.html\nshows two branches of main, also as a page",
     .options = option_table,

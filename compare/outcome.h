@@ -44,7 +44,7 @@ struct bough__check_limits {
 };
 #define BOUGH__CHECK_LIMITS_DEFAULT                                                                                    \
     {                                                                                                                  \
-        UINT64_C(128) << 20, UINT64_C(8) << 20, 400000                                                                 \
+        UINT64_C(128) << 20, UINT64_C(4) << 20, 20000                                                                 \
     }
 #define BOUGH__CHECK_LIMITS_NONE                                                                                       \
     {                                                                                                                  \
