@@ -380,7 +380,7 @@ int bough__branch_drop_expired(bough_branches *out, bough_store *store, const ch
 
 int bough__branch_drop_hidden(struct bough_store *store, const char *const *names, size_t count)
 {
-    struct victims victims = {.hidden = true};
+    struct victims victims = {.doubts_fd = -1, .hidden = true};
     bough_branches dropped;
     int rc = drop_all(&dropped, &victims, store, names, count);
     bough_branches_release(&dropped);

@@ -115,6 +115,22 @@ static int insert(bough_branches *out, struct fork *fork, const uint8_t commit[B
     return rc;
 }
 
+/* A hidden branch may have been revealed or lost its parent since the first look. */
+static int look_again(struct fork *fork)
+{
+    struct bough__branch_row now = {0};
+    if (!fork->target.has_branch)
+        return BOUGH_OK;
+    int rc = bough__catalog_branch_by_id(&now, fork->store->catalog, fork->target.branch.id);
+    if (rc == BOUGH_NOT_FOUND)
+        return bough__fail(rc, "branch %s was deleted meanwhile", fork->target.branch.name);
+    if (rc == BOUGH_OK) {
+        bough__branch_row_clear(&fork->target.branch);
+        fork->target.branch = now;
+    }
+    return rc;
+}
+
 /* One transaction: the commit, where the parent needs one, and all branches. */
 static int record(bough_branches *out, struct fork *fork)
 {
@@ -123,8 +139,10 @@ static int record(bough_branches *out, struct fork *fork)
     int rc = bough__catalog_begin(catalog);
     if (rc != BOUGH_OK)
         return rc;
-    rc = bough__target_commit(commit, &fork->seal, &fork->target, fork->store, fork->message,
-                             fork->options.hidden);
+    rc = look_again(fork);
+    if (rc == BOUGH_OK)
+        rc = bough__target_commit(commit, &fork->seal, &fork->target, fork->store, fork->message,
+                                 fork->options.hidden);
     for (size_t i = 0; rc == BOUGH_OK && i < fork->count; i++)
         rc = insert(out, fork, commit, fork->names[i]);
     if (rc == BOUGH_OK)

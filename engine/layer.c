@@ -600,9 +600,9 @@ static void detach(struct bough__layer *layer)
     if (last && flags & BOUGH__SHM_USELESS && bough__os.unlink(layer->path) == 0)
         bough__files_forget(layer->space->files, BOUGH__LAYER_FILE, layer->number);
     flags = bough__shm_flags(&layer->shm);
-    bough__shm_close(&layer->shm,
-                     last && (flags & BOUGH__SHM_GONE ||
-                              !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_PREPARED | BOUGH__SHM_DOUBT))));
+    /* HEADER: a writer died in a checkpoint, and what it wrote may not be on the disk. The next opener syncs. */
+    uint32_t unsettled = BOUGH__SHM_POISONED | BOUGH__SHM_PREPARED | BOUGH__SHM_DOUBT | BOUGH__SHM_HEADER;
+    bough__shm_close(&layer->shm, last && (flags & BOUGH__SHM_GONE || !(flags & unsettled)));
 }
 
 void bough__layer_close(struct bough__layer *layer)

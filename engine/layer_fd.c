@@ -225,8 +225,9 @@ void bough__layer_lose_file(struct bough__layer *layer)
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
         pthread_mutex_lock(&mutex);
     }
+    if (layer->fd >= 0)
+        close_file(layer);
     pthread_mutex_unlock(&mutex);
-    bough__layer_close_file(layer);
 }
 
 /* ---- fork() ---- */

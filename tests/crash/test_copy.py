@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 import unittest
 
 from processes import BOUGH, StoreTest, connect
@@ -38,6 +39,7 @@ def write(uri, number):
         db.execute("INSERT INTO done VALUES(?, ?)", (number, n))
         db.execute("COMMIT")
         n += 1
+        time.sleep(rng.random() * 0.002)  # nobody queues writers: without a pause the other one would hardly get in
         try:
             if os.read(0, 1) == b"":
                 break

@@ -86,7 +86,7 @@ class Role:
         self.end = time.monotonic() + float(seconds)
         self.rng = random.Random(f"{number} {os.getpid()}")
         self.log = open(log, "a", buffering=1)
-        self.process = int(time.time() * 1000) % 10 ** 9 * 100 + self.number  # another one after a kill
+        self.process = int(time.time() * 1000) % 10 ** 9 * 10 ** 7 + os.getpid()  # no two have the same
 
     def goes_on(self):
         return time.monotonic() < self.end

@@ -4,6 +4,7 @@
 #include "catalog_sql.h"
 #include "os.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -350,6 +351,18 @@ TEST(they_live_as_long_as_their_handle)
     bough_store_close(store);
 }
 
+/* Dropping them closes no descriptor of the program's. */
+TEST(descriptors_stay)
+{
+    bough_store *store = fixture_store(3);
+    hide(store, "orphan");
+    bough_store_close(store);
+    ck_assert_int_ge(fcntl(STDIN_FILENO, F_GETFD), 0);
+    store = fixture_open();
+    ck_assert_int_ge(fcntl(STDIN_FILENO, F_GETFD), 0);
+    bough_store_close(store);
+}
+
 TEST(gc_drops_what_nobody_owns)
 {
     bough_store *store = fixture_store(3), *owner = fixture_open();
@@ -544,6 +557,7 @@ int main(void)
         CASE(nothing_is_their_child),
         CASE(an_expired_parent_goes),
         CASE(they_live_as_long_as_their_handle),
+        CASE(descriptors_stay),
         CASE(gc_drops_what_nobody_owns),
         CASE(killed_owners),
         CASE(one_that_is_read_stays_until_it_is_not),
