@@ -67,8 +67,8 @@ static bool is_id(const char *name)
     return length >= 6 && length <= 64 && strspn(name, "0123456789abcdefABCDEF") == length;
 }
 
-/* Names that are taken are told all at once; a branch of such a name is not what is tried here. */
-static int check_names(struct attempt *attempt)
+/* Names that are taken are told all at once; who keeps nothing takes none. */
+static int check_names(struct attempt *attempt, bool keeps)
 {
     char *taken = out_copy("");
     int rc = BOUGH_OK;
@@ -91,7 +91,7 @@ static int check_names(struct attempt *attempt)
         }
         bough_ref_release(&ref);
     }
-    if (rc == BOUGH_OK && taken[0]) {
+    if (rc == BOUGH_OK && keeps && taken[0]) {
         cli_hint(attempt->cli, "delete or rename what is there, or rename the files");
         rc = cli_fail(attempt->cli, BOUGH_REFUSED, "the names of these branches are taken: %s", taken);
     }
@@ -209,7 +209,7 @@ static int prepare(struct attempt *attempt, const char **out_from)
     if (rc == BOUGH_OK)
         rc = cli_check(cli, bough_ref_resolve(&base, cli->store, *out_from));
     if (rc == BOUGH_OK)
-        rc = check_names(attempt);
+        rc = check_names(attempt, cli_has(cli, "keep"));
     review->base = review->base_ref = *out_from;
     if (rc == BOUGH_OK && cli_has(cli, "query"))
         rc = review_read_queries(review, cli_value(cli, "query"));

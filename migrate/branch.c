@@ -82,10 +82,26 @@ static bool only_ephemeral(const struct work *work)
     return !work->plan.roll_back_count && !work->plan.apply_count && work->plan.ephemeral_new_count;
 }
 
+/* An ephemeral migration is never rolled back, but one that was stored after what the overlay drops goes with it. */
+static bool goes_with_overlay(const struct work *work, const struct bough__migration *applied)
+{
+    return work->overlay_count && applied->is_ephemeral &&
+           applied->ordinal > work->plan.roll_back[work->overlay_count - 1]->ordinal;
+}
+
+static bool loses_ephemeral(const struct work *work)
+{
+    bool loses = false;
+
+    for (size_t i = 0; i < work->applied.count; i++)
+        loses = loses || goes_with_overlay(work, &work->applied.items[i]);
+    return loses;
+}
+
 static bool only_overlay(const struct work *work)
 {
     return work->overlay_count && work->overlay_count == work->plan.roll_back_count && !work->plan.apply_count &&
-           !work->plan.ephemeral_new_count;
+           !work->plan.ephemeral_new_count && !loses_ephemeral(work);
 }
 
 static int tell_overlay(struct work *work)
@@ -194,6 +210,9 @@ static int store_ephemeral(struct work *work, struct bough__session *session)
     const struct bough__plan *todo = &work->plan;
     int rc = BOUGH_OK;
 
+    for (size_t i = 0; rc == BOUGH_OK && i < work->applied.count; i++)
+        if (goes_with_overlay(work, &work->applied.items[i]))
+            rc = bough__store_ephemeral(session, &work->applied.items[i]);
     for (size_t i = 0; rc == BOUGH_OK && i < todo->ephemeral_new_count; i++) {
         rc = bough__store_ephemeral(session, todo->ephemeral_new[i]);
         if (rc == BOUGH_OK)
@@ -224,7 +243,7 @@ static int run_sql(struct work *work)
         rc = roll_back(work, todo->roll_back[i]);
     for (size_t i = 0; rc == BOUGH_OK && i < todo->apply_count; i++)
         rc = apply(work, todo->apply[i], i + 1 == todo->apply_count);
-    if (rc == BOUGH_OK && !todo->apply_count && todo->ephemeral_new_count) {
+    if (rc == BOUGH_OK && !todo->apply_count && (todo->ephemeral_new_count || loses_ephemeral(work))) {
         rc = store_ephemeral(work, &work->session);
         if (rc == BOUGH_OK)
             rc = bough__fork_seal(&work->fork, "migrate: what is ephemeral");

@@ -38,11 +38,16 @@ int bough__dump(sqlite3 *db, const char *table, bough__dump_print *print, void *
         "type = 'shadow') ORDER BY CASE type WHEN 'table' THEN 1 WHEN 'index' THEN 2 WHEN 'view' THEN 3 ELSE 4 END, "
         "name COLLATE BINARY";
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
-    int rc = BOUGH_OK;
+    bool has_main = false;
+    bool has_own = false;
+    int rc = bough__applied_find_own(&has_main, &has_own, db, table);
+    int code = rc == BOUGH_OK ? sqlite3_prepare_v2(db, sql, -1, &statement, NULL) : SQLITE_OK;
 
     while (rc == BOUGH_OK && code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-        if (!bough__applied_is_own(table, (const char *)sqlite3_column_text(statement, 2)))
+        const char *of = (const char *)sqlite3_column_text(statement, 2);
+        bool is_ours = sqlite3_stricmp(of, table ? table : BOUGH__MIGRATIONS_TABLE) ? has_own : has_main;
+
+        if (!is_ours || !bough__applied_is_own(table, of))
             rc = print_object(statement, print, context);
         code = SQLITE_OK;
     }

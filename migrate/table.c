@@ -68,16 +68,20 @@ static int look(bool *out_is_there, bool *out_fits, sqlite3 *db, const char *nam
 {
     sqlite3_stmt *statement = NULL;
     size_t i = 0;
-    int code = sqlite3_prepare_v2(db, "SELECT name FROM pragma_table_xinfo(?1, 'main') ORDER BY cid", -1, &statement,
-                                  NULL);
+    static const char sql[] =
+        "SELECT name, (SELECT type FROM main.sqlite_schema WHERE lower(name) = lower(?1) AND type IN ('table', 'view'))"
+        " FROM pragma_table_xinfo(?1, 'main') ORDER BY cid";
+    int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
 
     if (code == SQLITE_OK)
         code = sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
     *out_fits = true;
     while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         const char *column = (const char *)sqlite3_column_text(statement, 0);
+        const char *type = (const char *)sqlite3_column_text(statement, 1);
 
-        *out_fits = *out_fits && columns[i] && column && !sqlite3_stricmp(column, columns[i]);
+        *out_fits = *out_fits && columns[i] && column && !sqlite3_stricmp(column, columns[i]) && type &&
+                    !strcmp(type, "table");
         i += columns[i] != NULL;
         code = SQLITE_OK;
     }
@@ -106,6 +110,20 @@ static int look_at_both(bool *out_main, bool *out_own, sqlite3 *db, const char *
                                  "the database has a table \"%s\" of another program; choose another name for the "
                                  "migrator's with --table NAME",
                                  misfit);
+    sqlite3_free(own);
+    return rc;
+}
+
+int bough__applied_find_own(bool *out_main, bool *out_own, sqlite3 *db, const char *table)
+{
+    char *own = sqlite3_mprintf("bough_%s", name_of(table));
+    bool fits = true;
+    int rc = own ? look(out_main, &fits, db, name_of(table), main_columns) : bough__migrate_fail_memory();
+
+    *out_main = *out_main && fits;
+    if (rc == BOUGH_OK)
+        rc = look(out_own, &fits, db, own, own_columns);
+    *out_own = *out_own && fits;
     sqlite3_free(own);
     return rc;
 }

@@ -27,7 +27,9 @@ int bough__applied_forget(sqlite3 *db, const char *table, const struct bough__mi
 /* The stored migration takes up, down, checksums, flags and description of `defined`; its time and order stay. */
 int bough__applied_replace(sqlite3 *db, const char *table, const struct bough__migration *applied,
                            const struct bough__migration *defined);
-/* Is it one of the migrator's two tables? */
+/* Which of the two tables are there and ours? One of another shape is another program's. */
+int bough__applied_find_own(bool *out_main, bool *out_own, sqlite3 *db, const char *table);
+/* Does one of the migrator's two tables have that name? */
 bool bough__applied_is_own(const char *table, const char *name);
 
 #endif

@@ -247,6 +247,11 @@ class BadFiles(Case):
         self.assertEqual(self.ask("SELECT count(*) FROM migrations"), [(0,)])
         self.make("DROP TABLE migrations; CREATE TABLE bough_migrations(a)")
         self.refused(4, "sync")
+        self.assertIn("CREATE TABLE bough_migrations(a);", self.bough("migrate", "dump", "--db", "app.db").text)
+        self.make("DROP TABLE bough_migrations; CREATE TABLE x(defined_at, name, description, applied_at, up, down);"
+                  "CREATE VIEW migrations AS SELECT * FROM x")
+        self.refused(4, "sync")
+        self.assertIn("CREATE VIEW migrations", self.bough("migrate", "dump", "--db", "app.db").text)
 
 
 class Runs(Case):

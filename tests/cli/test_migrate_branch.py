@@ -385,6 +385,22 @@ class Branch(support.Case):
         self.migration(4, "wrong", "PRAGMA foreign_keys = ON; SELECT nothing;", head="-- ephemeral\n")
         self.fails(8, "migrate", "sync")
 
+    def test_an_overlay_that_goes_leaves_ephemeral_ones_stored(self):
+        self.migration(1, "tags", "CREATE TABLE tags(a);", "DROP TABLE tags;")
+        self.migration(2, "settings", "PRAGMA cache_size = 10;", head="-- ephemeral\n")
+        self.migrate("sync")
+        for how in ("redo", "rename", "remove"):
+            if how == "rename":
+                self.migration(1, "labels", "CREATE TABLE labels(a);", "DROP TABLE labels;")
+                self.remove(1, "tags")
+            elif how == "remove":
+                self.remove(1, "labels")
+            done = self.migrate("redo" if how == "redo" else "sync")
+            self.assertTrue(done["by_overlay"])
+            self.assertEqual(self.names_in(done["applied"]), {"redo": ["1 tags"], "rename": ["1 labels"], "remove": []}[how])
+            self.assertTrue(self.migrate("status")["in_step"], how)
+            self.assertEqual(self.value("main", "SELECT count(*) FROM migrations WHERE name = 'settings'"), 1)
+
     # ---- check, adopt, dump ----
 
     def test_check(self):

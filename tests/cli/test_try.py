@@ -229,7 +229,9 @@ class Refused(TryCase):
         for name in ("main", "v1", "free"):
             self.write(f"{name}.sql", "SELECT 1;")
         self.bough("tag", "v1", "main")
-        self.assertIn("taken: main, v1", self.check_refused(4, "main.sql", "free.sql", "v1.sql"))
+        self.assertIn("taken: main, v1", self.check_refused(4, "main.sql", "free.sql", "v1.sql", "--keep"))
+        tried = self.json("try", "main.sql", "free.sql", "v1.sql")  # nothing is kept, so nothing is in the way
+        self.assertEqual([side["name"] for side in tried["branches"]], ["main", "free", "v1"])
 
     def test_usage(self):
         self.write("a.sql", "SELECT 1;")
