@@ -57,7 +57,7 @@ static ssize_t watched_write(int fd, const void *buffer, size_t len, off_t offse
 {
     bool is_new = len == bough__layer_place_offset(BOUGH__SLOT_B1) && offset == 0; /* it gets its name later */
     for (int place = 0; place < PLACES; place++) {
-        uint64_t at = bough__layer_place_offset(place);
+        uint64_t at = bough__layer_place_offset((enum bough__slot_place)place);
         if (is_new && at < len)
             memcpy(shared->now[place], (const uint8_t *)buffer + at, BLOCK);
         if (len != BLOCK || (uint64_t)offset != at)
@@ -180,7 +180,7 @@ static void damage(int place, enum damage how)
     size_t len = 0;
     char *file = bough__format("%s/layers/%d.layer", path, LAYER);
     uint8_t *bytes = harness_read_file(file, &len);
-    uint8_t *slot = bytes + bough__layer_place_offset(place);
+    uint8_t *slot = bytes + bough__layer_place_offset((enum bough__slot_place)place);
     REQUIRE(len >= BOUGH__LAYER_FRAMES_OFFSET, "%zu bytes", len);
     switch (how) {
     case ZEROS:
@@ -250,7 +250,8 @@ static void check_damage(uint64_t nth, enum simdisk_loss loss, int place, enum d
     char what[200];
     int status = 0, twin = place ^ 1;
     snprintf(what, sizeof what, "step %llu, %s, %s in slot %s%s", (unsigned long long)nth,
-             loss == SIMDISK_KILL ? "killed" : simdisk_loss_name(loss), names[how], bough__layer_place_name(place),
+             loss == SIMDISK_KILL ? "killed" : simdisk_loss_name(loss), names[how],
+             bough__layer_place_name((enum bough__slot_place)place),
              shared->is_unsynced[place] ? " (unsynced)" : "");
     harness_remove_tree(path);
     harness_copy_tree(aside, path);
