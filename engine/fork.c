@@ -119,7 +119,7 @@ static int insert(bough_branches *out, struct fork *fork, const uint8_t commit[B
 static int look_again(struct fork *fork)
 {
     struct bough__branch_row now = {0};
-    if (!fork->target.has_branch)
+    if (!fork->target.has_branch || !bough__name_is_hidden(fork->target.branch.name))
         return BOUGH_OK;
     int rc = bough__catalog_branch_by_id(&now, fork->store->catalog, fork->target.branch.id);
     if (rc == BOUGH_NOT_FOUND)
