@@ -3,8 +3,8 @@
  * Pages say which tables to read. A first pass over these counts; rows and scripts are printed in a second one. */
 #include "changeset.h"
 #include "commands.h"
-#include "compare.h"
 #include "database.h"
+#include "outcome_json.h"
 #include "rows_diff.h"
 #include "script.h"
 #include "spill.h"
@@ -19,15 +19,6 @@ struct range {
     uint64_t first, last;
 };
 
-struct table_change {
-    const char *name;
-    const char *old_name; /* of a renamed one */
-    enum bough_change change;
-    bool has_other_sql;
-    bool is_counted; /* false: a virtual table that this SQLite cannot read */
-    struct bough__row_counts counts;
-};
-
 struct diff {
     struct cli *cli;
     const char *from, *to;
@@ -36,10 +27,7 @@ struct diff {
     struct range *ranges; /* what --pages prints */
     size_t range_count, range_capacity;
     struct bough__pages differing; /* pages that are not the same, wherever they are */
-    struct bough__schema_changes schema;
-    struct bough__tables contents; /* tables with other pages */
-    struct table_change *tables;
-    size_t table_count;
+    struct bough__outcome outcome;
     struct database from_db, to_db;
     FILE *out;
 };
@@ -68,50 +56,6 @@ static int note_page(void *context, char kind, uint64_t page)
     if (cli_has(diff->cli, "pages"))
         add_range(diff, kind, page);
     return bough__pages_add(&diff->differing, page) ? BOUGH_OK : BOUGH_NOMEM;
-}
-
-static bool is_listed(const struct diff *diff, const char *name)
-{
-    for (size_t i = 0; i < diff->table_count; i++) {
-        if (!strcmp(diff->tables[i].name, name))
-            return true;
-    }
-    return false;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct table_change *)a)->name, ((const struct table_change *)b)->name);
-}
-
-static bool is_wanted(const struct diff *diff, const char *table)
-{
-    return !diff->table || !sqlite3_stricmp(diff->table, table);
-}
-
-static bool is_wanted_change(const struct diff *diff, const struct bough__schema_change *change)
-{
-    return is_wanted(diff, change->table) || (change->old_name && is_wanted(diff, change->old_name));
-}
-
-static void list_tables(struct diff *diff)
-{
-    diff->tables = out_alloc((diff->schema.count + diff->contents.count) * sizeof diff->tables[0]);
-    for (size_t i = 0; i < diff->schema.count; i++) {
-        const struct bough__schema_change *change = &diff->schema.items[i];
-
-        if (!strcmp(change->type, "table") && is_wanted_change(diff, change))
-            diff->tables[diff->table_count++] = (struct table_change){
-                .name = change->name, .old_name = change->old_name, .change = change->change, .has_other_sql = true};
-    }
-    for (size_t i = 0; i < diff->contents.count; i++) {
-        const struct bough__table_pages *table = &diff->contents.items[i];
-
-        if (!table->owner && !is_listed(diff, table->name) && is_wanted(diff, table->name))
-            diff->tables[diff->table_count++] = (struct table_change){.name = table->name, .change = BOUGH_CHANGED};
-    }
-    if (diff->table_count)
-        qsort(diff->tables, diff->table_count, sizeof diff->tables[0], by_name);
 }
 
 /* Reads the schema, so that the connection stays on one state from here on. */
@@ -146,19 +90,14 @@ static int sqlite_fail(struct diff *diff, sqlite3 *failed, int code)
 static int compare(struct diff *diff)
 {
     sqlite3 *failed = NULL;
-    sqlite3 *from = diff->from_db.handle;
-    sqlite3 *to = diff->to_db.handle;
-    int code = bough__schema_compare(&diff->schema, &failed, from, to);
+    int code = bough__outcome_compare(&diff->outcome, &failed, diff->from_db.handle, diff->to_db.handle,
+                                      &diff->differing, diff->table);
 
-    if (code == SQLITE_OK)
-        code = bough__tables_compare(&diff->contents, &failed, from, to, &diff->schema, &diff->differing);
-    if (code == SQLITE_OK)
-        code = bough__shadows_fold(&diff->schema, &diff->contents, &failed, from, to);
     return sqlite_fail(diff, failed, code);
 }
 
 /* Pages are compared between the very states that the connections read. */
-static int compare_databases(struct diff *diff)
+static int find_out(struct diff *diff)
 {
     bool has_table = false;
     int rc = database_open(diff->cli, &diff->from_db, diff->from, false);
@@ -172,83 +111,26 @@ static int compare_databases(struct diff *diff)
     if (rc == BOUGH_OK && diff->table && !has_table)
         rc = cli_fail(diff->cli, BOUGH_NOT_FOUND, "no table %s in %s or %s", diff->table, diff->from, diff->to);
     if (rc == BOUGH_OK)
-        rc = cli_check(diff->cli, bough_diff_connections(&diff->pages, diff->from_db.handle, diff->to_db.handle,
-                                                         note_page, diff));
+        rc = cli_check(diff->cli,
+                       bough_diff_connections(&diff->pages, diff->from_db.handle, diff->to_db.handle, note_page, diff));
     if (rc == BOUGH_OK && !diff->pages.identical)
         rc = compare(diff);
     return rc;
 }
 
-static int open_rows(struct diff *diff, struct bough__rows *out, sqlite3 **out_failed, const struct table_change *table)
-{
-    const char *old_name = table->old_name ? table->old_name : table->name;
-    int rc = bough__rows_open(out, out_failed, diff->from_db.handle, table->change == BOUGH_ADDED ? NULL : old_name,
-                              diff->to_db.handle, table->change == BOUGH_REMOVED ? NULL : table->name);
-
-    if (rc == SQLITE_OK)
-        bough__rows_narrow(out, bough__tables_find(&diff->contents, table->name));
-    return rc;
-}
-
-/* A virtual table whose module is not there has no rows that could be read. */
-static int count_rows(struct diff *diff, struct table_change *table)
-{
-    struct bough__rows rows = {0};
-    sqlite3 *failed = NULL;
-    int code = open_rows(diff, &rows, &failed, table);
-
-    if (code == SQLITE_OK)
-        code = bough__rows_walk(&table->counts, &failed, &rows, NULL, NULL);
-    table->is_counted = code == SQLITE_OK;
-    if (code == SQLITE_ERROR && (rows.is_virtual || rows.count == 0))
-        code = SQLITE_OK;
-    bough__rows_release(&rows);
-    return sqlite_fail(diff, failed, code);
-}
-
-static bool has_rows(const struct table_change *table)
-{
-    return !table->is_counted || table->counts.added || table->counts.removed || table->counts.changed;
-}
-
-/* A table whose pages moved while its rows stayed has not changed. */
-static int count_tables(struct diff *diff)
-{
-    size_t kept = 0;
-    int rc = BOUGH_OK;
-
-    for (size_t i = 0; rc == BOUGH_OK && i < diff->table_count; i++) {
-        struct table_change *table = &diff->tables[i];
-
-        rc = count_rows(diff, table);
-        if (table->has_other_sql || has_rows(table))
-            diff->tables[kept++] = *table;
-    }
-    diff->table_count = kept;
-    return rc;
-}
-
-static int find_out(struct diff *diff)
-{
-    int rc = compare_databases(diff);
-
-    if (rc == BOUGH_OK) {
-        list_tables(diff);
-        rc = count_tables(diff);
-    }
-    return rc;
-}
-
 /* ---- rows ---- */
 
-static int print_rows(struct diff *diff, const struct table_change *table, struct json *json)
+static int print_rows(struct diff *diff, const struct bough__table_outcome *table, struct json *json)
 {
     struct bough__rows rows = {0};
     struct rows_diff printer = {diff->out, json, &rows};
     struct bough__row_counts counts = {0};
     sqlite3 *failed = NULL;
-    int code = table->is_counted ? open_rows(diff, &rows, &failed, table) : SQLITE_OK;
+    int code = SQLITE_OK;
 
+    if (table->is_counted)
+        code =
+            bough__outcome_open_rows(&rows, &failed, diff->from_db.handle, diff->to_db.handle, &diff->outcome, table);
     if (code == SQLITE_OK && table->is_counted)
         code = bough__rows_walk(&counts, &failed, &rows, rows_diff_print, &printer);
     bough__rows_release(&rows);
@@ -259,13 +141,13 @@ static int print_rows(struct diff *diff, const struct table_change *table, struc
 static int print_script(struct diff *diff)
 {
     struct bough__names contents = {NULL, 0};
-    struct bough__script script = {diff->out, diff->from_db.handle, diff->to_db.handle, &diff->schema,
-                                   &contents, &diff->contents, diff->table};
+    struct bough__script script = {diff->out, diff->from_db.handle,    diff->to_db.handle, &diff->outcome.schema,
+                                   &contents, &diff->outcome.contents, diff->table};
     sqlite3 *failed = NULL;
     int code = SQLITE_OK;
 
-    for (size_t i = 0; code == SQLITE_OK && i < diff->table_count; i++) {
-        if (!diff->tables[i].has_other_sql && !bough__names_add(&contents, diff->tables[i].name))
+    for (size_t i = 0; code == SQLITE_OK && i < diff->outcome.table_count; i++) {
+        if (!diff->outcome.tables[i].has_other_sql && !bough__names_add(&contents, diff->outcome.tables[i].name))
             code = SQLITE_NOMEM;
     }
     if (code == SQLITE_OK)
@@ -276,8 +158,9 @@ static int print_script(struct diff *diff)
 
 static int print_changeset(struct diff *diff)
 {
-    struct bough__changeset changeset = {diff->out,     diff->from_db.handle, diff->to_db.handle,
-                                         &diff->schema, &diff->contents,      diff->table};
+    struct bough__changeset changeset = {
+        diff->out,  diff->from_db.handle, diff->to_db.handle, &diff->outcome.schema, &diff->outcome.contents,
+        diff->table};
     sqlite3 *failed = NULL;
     char *refusal = NULL;
     int code = bough__changeset_write(&changeset, &refusal, &failed);
@@ -289,29 +172,17 @@ static int print_changeset(struct diff *diff)
 
 /* ---- printing ---- */
 
-static void json_count(struct json *json, const char *key, const struct table_change *table, uint64_t count)
-{
-    if (table->is_counted)
-        json_put_uint(json, key, count);
-    else
-        json_put_null(json, key);
-}
-
 static int json_tables(struct json *json, struct diff *diff)
 {
     int rc = BOUGH_OK;
 
     json_key(json, "tables");
     json_open(json, '[');
-    for (size_t i = 0; rc == BOUGH_OK && i < diff->table_count; i++) {
-        const struct table_change *table = &diff->tables[i];
+    for (size_t i = 0; rc == BOUGH_OK && i < diff->outcome.table_count; i++) {
+        const struct bough__table_outcome *table = &diff->outcome.tables[i];
 
         json_open(json, '{');
-        json_put_string(json, "name", table->name);
-        json_put_string(json, "status", bough__change_name(table->change));
-        json_count(json, "rows_added", table, table->counts.added);
-        json_count(json, "rows_removed", table, table->counts.removed);
-        json_count(json, "rows_changed", table, table->counts.changed);
+        outcome_json_table(json, table);
         if (cli_has(diff->cli, "rows")) {
             json_key(json, "rows");
             json_open(json, '[');
@@ -322,26 +193,6 @@ static int json_tables(struct json *json, struct diff *diff)
     }
     json_close(json, ']');
     return rc;
-}
-
-static void json_schema(struct json *json, const struct diff *diff)
-{
-    json_key(json, "schema");
-    json_open(json, '[');
-    for (size_t i = 0; i < diff->schema.count; i++) {
-        const struct bough__schema_change *change = &diff->schema.items[i];
-
-        if (!is_wanted_change(diff, change))
-            continue;
-        json_open(json, '{');
-        json_put_string(json, "type", change->type);
-        json_put_string(json, "name", change->name);
-        json_put_string(json, "status", bough__change_name(change->change));
-        json_put_string(json, "from_sql", change->from_sql);
-        json_put_string(json, "to_sql", change->to_sql);
-        json_close(json, '}');
-    }
-    json_close(json, ']');
 }
 
 static int print_json(struct diff *diff)
@@ -360,7 +211,7 @@ static int print_json(struct diff *diff)
     json_put_uint(&json, "removed", diff->pages.removed);
     json_close(&json, '}');
     rc = json_tables(&json, diff);
-    json_schema(&json, diff);
+    outcome_json_schema(&json, &diff->outcome.schema, diff->table);
     json_close(&json, '}');
     cli_json_end(&json);
     return rc;
@@ -380,10 +231,10 @@ static void print_sql(FILE *file, const char *sql, char sign)
 
 static void print_schema(const struct diff *diff, bool with_sql)
 {
-    for (size_t i = 0; i < diff->schema.count; i++) {
-        const struct bough__schema_change *change = &diff->schema.items[i];
+    for (size_t i = 0; i < diff->outcome.schema.count; i++) {
+        const struct bough__schema_change *change = &diff->outcome.schema.items[i];
 
-        if (!is_wanted_change(diff, change) || (!with_sql && !strcmp(change->type, "table")))
+        if (!bough__schema_change_concerns(change, diff->table) || (!with_sql && !strcmp(change->type, "table")))
             continue;
         fprintf(diff->out, "%-8s %-8s ", change->type, bough__change_name(change->change));
         if (change->old_name) {
@@ -411,8 +262,8 @@ static int print_tables(struct diff *diff)
 {
     int rc = BOUGH_OK;
 
-    for (size_t i = 0; rc == BOUGH_OK && i < diff->table_count; i++) {
-        const struct table_change *table = &diff->tables[i];
+    for (size_t i = 0; rc == BOUGH_OK && i < diff->outcome.table_count; i++) {
+        const struct bough__table_outcome *table = &diff->outcome.tables[i];
         const char *comma = "  rows: ";
 
         fprintf(diff->out, "table    %-8s ", bough__change_name(table->change));
@@ -449,11 +300,12 @@ static void print_ranges(const struct diff *diff)
 
 static void print_names(const struct diff *diff)
 {
-    for (size_t i = 0; i < diff->table_count; i++)
-        fprintf(diff->out, "%s\n", diff->tables[i].name);
-    for (size_t i = 0; i < diff->schema.count; i++) {
-        if (is_wanted_change(diff, &diff->schema.items[i]) && strcmp(diff->schema.items[i].type, "table") != 0)
-            fprintf(diff->out, "%s\n", diff->schema.items[i].name);
+    for (size_t i = 0; i < diff->outcome.table_count; i++)
+        fprintf(diff->out, "%s\n", diff->outcome.tables[i].name);
+    for (size_t i = 0; i < diff->outcome.schema.count; i++) {
+        if (bough__schema_change_concerns(&diff->outcome.schema.items[i], diff->table) &&
+            strcmp(diff->outcome.schema.items[i].type, "table") != 0)
+            fprintf(diff->out, "%s\n", diff->outcome.schema.items[i].name);
     }
 }
 
@@ -514,14 +366,13 @@ static bool differs(const struct diff *diff)
     bool rows = cli_has(cli, "rows");
     bool any = false;
 
-    if (cli_has(cli, "pages") ||
-        !(diff->table || cli_has(cli, "schema") || cli_has(cli, "stat") || rows || cli_has(cli, "sql") ||
-          cli_has(cli, "format")))
+    if (cli_has(cli, "pages") || !(diff->table || cli_has(cli, "schema") || cli_has(cli, "stat") || rows ||
+                                   cli_has(cli, "sql") || cli_has(cli, "format")))
         return !diff->pages.identical;
-    for (size_t i = 0; !rows && i < diff->schema.count; i++)
-        any = any || is_wanted_change(diff, &diff->schema.items[i]);
-    for (size_t i = 0; !cli_has(cli, "schema") && i < diff->table_count; i++)
-        any = any || !rows || has_rows(&diff->tables[i]);
+    for (size_t i = 0; !rows && i < diff->outcome.schema.count; i++)
+        any = any || bough__schema_change_concerns(&diff->outcome.schema.items[i], diff->table);
+    for (size_t i = 0; !cli_has(cli, "schema") && i < diff->outcome.table_count; i++)
+        any = any || !rows || bough__table_outcome_has_rows(&diff->outcome.tables[i]);
     return any;
 }
 
@@ -559,10 +410,8 @@ static int run(struct cli *cli)
     }
     database_close(&diff.from_db);
     database_close(&diff.to_db);
-    bough__schema_changes_release(&diff.schema);
-    bough__tables_release(&diff.contents);
+    bough__outcome_release(&diff.outcome);
     bough__pages_release(&diff.differing);
-    free(diff.tables);
     free(diff.ranges);
     return rc;
 }

@@ -76,7 +76,7 @@ static int compare_databases(struct review *review, struct cli *cli, struct revi
     static const struct bough__check_limits few = BOUGH__CHECK_LIMITS_DEFAULT;
     static const struct bough__check_limits all = BOUGH__CHECK_LIMITS_NONE;
     sqlite3 *failed = NULL;
-    int code = bough__outcome_compare(&side->outcome, &failed, base->handle, database->handle, pages);
+    int code = bough__outcome_compare(&side->outcome, &failed, base->handle, database->handle, pages, NULL);
 
     if (code == SQLITE_OK)
         code = bough__checks_run(&side->checks, &failed, base->handle, database->handle, &side->outcome,

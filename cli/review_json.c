@@ -1,4 +1,5 @@
 /* review_json.c - a review as the document of --json. */
+#include "outcome_json.h"
 #include "review.h"
 
 static void put_count(struct json *json, const char *key, bool is_known, uint64_t count)
@@ -23,32 +24,8 @@ static void put_tables(struct json *json, const struct bough__outcome *outcome)
     json_key(json, "tables");
     json_open(json, '[');
     for (size_t i = 0; i < outcome->table_count; i++) {
-        const struct bough__table_outcome *table = &outcome->tables[i];
-
         json_open(json, '{');
-        json_put_string(json, "name", table->name);
-        json_put_string(json, "status", bough__change_name(table->change));
-        put_count(json, "rows_added", table->is_counted, table->counts.added);
-        put_count(json, "rows_removed", table->is_counted, table->counts.removed);
-        put_count(json, "rows_changed", table->is_counted, table->counts.changed);
-        json_close(json, '}');
-    }
-    json_close(json, ']');
-}
-
-static void put_schema(struct json *json, const struct bough__schema_changes *schema)
-{
-    json_key(json, "schema");
-    json_open(json, '[');
-    for (size_t i = 0; i < schema->count; i++) {
-        const struct bough__schema_change *change = &schema->items[i];
-
-        json_open(json, '{');
-        json_put_string(json, "type", change->type);
-        json_put_string(json, "name", change->name);
-        json_put_string(json, "status", bough__change_name(change->change));
-        json_put_string(json, "from_sql", change->from_sql);
-        json_put_string(json, "to_sql", change->to_sql);
+        outcome_json_table(json, &outcome->tables[i]);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -86,7 +63,7 @@ static void put_side(struct json *json, const struct review *review, const struc
     json_put_string(json, "integrity", side->checks.integrity);
     put_count(json, "foreign_key_violations", side->checks.violations_known, side->checks.violations);
     put_tables(json, &side->outcome);
-    put_schema(json, &side->outcome.schema);
+    outcome_json_schema(json, &side->outcome.schema, NULL);
     put_queries(json, review, side);
     json_close(json, '}');
 }

@@ -34,6 +34,8 @@ struct bough__schema_changes {
  * whose SQL is the same but for the name are one renamed object, where only one such pair is possible.
  * Returns a result of SQLite; *out_failed is then the connection that has the message (NULL: no memory). */
 int bough__schema_compare(struct bough__schema_changes *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to);
+/* Does the change belong to this table, under its old name or its new one? Yes for every change when it is NULL. */
+bool bough__schema_change_concerns(const struct bough__schema_change *change, const char *table);
 void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at);
 void bough__schema_changes_release(struct bough__schema_changes *changes);
 

@@ -17,13 +17,19 @@ struct bough__table_outcome {
 
 struct bough__outcome {
     struct bough__schema_changes schema;
+    struct bough__tables contents;       /* where rows may differ */
     struct bough__table_outcome *tables; /* in the order of names */
     size_t table_count;
 };
 
-/* `pages` as in bough__tables_compare(). Returns a result of SQLite, as in compare.h. */
+/* `pages` as in bough__tables_compare(). With only_table (NULL: all) the rows of no other table are read and counted;
+ * the schema's changes are those of the whole. Returns a result of SQLite, as in compare.h. */
 int bough__outcome_compare(struct bough__outcome *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
-                           const struct bough__pages *pages);
+                           const struct bough__pages *pages, const char *only_table);
+/* The rows that were counted, to be walked once more; kept until `outcome` is released. */
+int bough__outcome_open_rows(struct bough__rows *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
+                             const struct bough__outcome *outcome, const struct bough__table_outcome *table);
+bool bough__table_outcome_has_rows(const struct bough__table_outcome *table); /* that differ, or may */
 void bough__outcome_release(struct bough__outcome *outcome);
 
 /* ---- checks ---- */

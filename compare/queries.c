@@ -217,7 +217,7 @@ static bool parse_plan(struct steps *out, const char *plan)
             struct step *same = find_step(out, &step);
 
             if (!same) {
-                struct step *items = realloc(out->items, (out->count + 1) * sizeof items[0]);
+                struct step *items = bough__grow(out->items, out->count, sizeof items[0]);
 
                 if (!items)
                     return false;

@@ -17,7 +17,7 @@ struct object {
 
 struct objects {
     struct object *items;
-    size_t count, capacity;
+    size_t count;
 };
 
 const char *bough__change_name(enum bough_change change)
@@ -47,18 +47,12 @@ static char *copy_column(sqlite3_stmt *statement, int column)
 
 static bool objects_add(struct objects *objects, sqlite3_stmt *statement, size_t rank)
 {
-    struct object *object = NULL;
+    struct object *object = bough__grow(objects->items, objects->count, sizeof object[0]);
 
-    if (objects->count == objects->capacity) {
-        size_t capacity = objects->capacity ? objects->capacity * 2 : 64;
-        struct object *items = realloc(objects->items, capacity * sizeof items[0]);
-
-        if (!items)
-            return false;
-        objects->items = items;
-        objects->capacity = capacity;
-    }
-    object = &objects->items[objects->count++];
+    if (!object)
+        return false;
+    objects->items = object;
+    object += objects->count++;
     object->rank = rank;
     object->name = copy_column(statement, 0);
     object->table = copy_column(statement, 1);
@@ -216,6 +210,12 @@ static void release_change(struct bough__schema_change *change)
     memset(change, 0, sizeof *change);
 }
 
+bool bough__schema_change_concerns(const struct bough__schema_change *change, const char *table)
+{
+    return !table || !sqlite3_stricmp(change->table, table) ||
+           (change->old_name && !sqlite3_stricmp(change->old_name, table));
+}
+
 void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at)
 {
     release_change(&changes->items[at]);
@@ -243,8 +243,8 @@ static void pair_renamed(struct bough__schema_changes *changes)
 
 int bough__schema_compare(struct bough__schema_changes *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to)
 {
-    struct objects before = {NULL, 0, 0};
-    struct objects after = {NULL, 0, 0};
+    struct objects before = {NULL, 0};
+    struct objects after = {NULL, 0};
     int rc = SQLITE_OK;
 
     memset(out, 0, sizeof *out);

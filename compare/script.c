@@ -324,7 +324,7 @@ static bool is_wanted(const struct bough__script *script, const char *table)
 
 static bool is_wanted_change(const struct bough__script *script, const struct bough__schema_change *change)
 {
-    return is_wanted(script, change->table) || (change->old_name && is_wanted(script, change->old_name));
+    return bough__schema_change_concerns(change, script->only_table);
 }
 
 static bool is_table(const struct bough__schema_change *change)

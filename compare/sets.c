@@ -4,6 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+void *bough__grow(void *items, size_t count, size_t item_size)
+{
+    /* It doubles, so every power of two is where it was full. */
+    if (count & (count - 1))
+        return items;
+    if (count > SIZE_MAX / 2 / item_size)
+        return NULL;
+    return realloc(items, (count ? count * 2 : 1) * item_size);
+}
+
 /* ---- pages ---- */
 
 bool bough__pages_add(struct bough__pages *pages, uint64_t page)
@@ -56,20 +66,16 @@ void bough__pages_release(struct bough__pages *pages)
 bool bough__ranges_add(struct bough__ranges *ranges, sqlite3_int64 first, sqlite3_int64 last)
 {
     struct bough__range *end = ranges->count ? &ranges->items[ranges->count - 1] : NULL;
+    struct bough__range *items = NULL;
 
     if (end && end->last < first && end->last + 1 == first) {
         end->last = last;
         return true;
     }
-    if (ranges->count == ranges->capacity) {
-        size_t capacity = ranges->capacity ? ranges->capacity * 2 : 16;
-        struct bough__range *items = realloc(ranges->items, capacity * sizeof items[0]);
-
-        if (!items)
-            return false;
-        ranges->items = items;
-        ranges->capacity = capacity;
-    }
+    items = bough__grow(ranges->items, ranges->count, sizeof items[0]);
+    if (!items)
+        return false;
+    ranges->items = items;
     ranges->items[ranges->count++] = (struct bough__range){first, last};
     return true;
 }
@@ -110,7 +116,7 @@ void bough__ranges_release(struct bough__ranges *ranges)
 
 bool bough__names_add(struct bough__names *names, const char *name)
 {
-    char **items = realloc(names->items, (names->count + 1) * sizeof items[0]);
+    char **items = bough__grow(names->items, names->count, sizeof items[0]);
 
     if (!items)
         return false;

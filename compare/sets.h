@@ -1,4 +1,4 @@
-/* sets.h - page numbers, ranges of rowids and names: what the comparison passes from step to step. */
+/* sets.h - page numbers, ranges of rowids and names: what the comparison passes from step to step; arrays that grow. */
 #ifndef BOUGH_COMPARE_SETS_H
 #define BOUGH_COMPARE_SETS_H
 
@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Room for one item more in an array of `count`: the array, moved or not; NULL: no memory, and it stays as it is. */
+void *bough__grow(void *items, size_t count, size_t item_size);
 
 /* A set of page numbers, from 1 on: a bit for each page of the database. */
 struct bough__pages {
@@ -25,7 +28,7 @@ struct bough__range {
 };
 struct bough__ranges {
     struct bough__range *items;
-    size_t count, capacity;
+    size_t count;
 };
 bool bough__ranges_add(struct bough__ranges *ranges, sqlite3_int64 first, sqlite3_int64 last); /* false: no memory */
 /* Puts them in order; those that meet or overlap become one. */

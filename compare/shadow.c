@@ -28,8 +28,10 @@ static bool add(struct shadows *shadows, sqlite3_stmt *row)
 {
     const char *table = (const char *)sqlite3_column_text(row, 0);
     const char *owner = (const char *)sqlite3_column_text(row, 1);
-    struct shadow *items = table && owner ? realloc(shadows->items, (shadows->count + 1) * sizeof items[0]) : NULL;
+    struct shadow *items = NULL;
 
+    if (table && owner)
+        items = bough__grow(shadows->items, shadows->count, sizeof items[0]);
     if (!items)
         return false;
     shadows->items = items;
@@ -109,7 +111,7 @@ static const char *old_name_of(const struct bough__schema_changes *schema, const
 static struct bough__table_pages *add_owner(struct bough__tables *tables, const struct bough__schema_changes *schema,
                                             const char *name)
 {
-    struct bough__table_pages *items = realloc(tables->items, (tables->count + 1) * sizeof items[0]);
+    struct bough__table_pages *items = bough__grow(tables->items, tables->count, sizeof items[0]);
 
     if (!items)
         return NULL;

@@ -38,7 +38,7 @@ static int prepare(sqlite3_stmt **out, sqlite3 *handle, const char *sql, const c
 
 static int add_column(struct shape *shape, const char *name)
 {
-    struct bough__column *columns = realloc(shape->columns, (shape->count + 1) * sizeof columns[0]);
+    struct bough__column *columns = bough__grow(shape->columns, shape->count, sizeof columns[0]);
 
     if (!columns)
         return SQLITE_NOMEM;

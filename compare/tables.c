@@ -51,8 +51,8 @@ static int add_pair(struct work *work, const char *name, const struct bough__sch
 {
     size_t count = work->out->count;
     const char *from_name = change && change->old_name ? change->old_name : name;
-    struct bough__table_pages *items = realloc(work->out->items, (count + 1) * sizeof items[0]);
-    struct pair *pairs = items ? realloc(work->pairs, (count + 1) * sizeof pairs[0]) : NULL;
+    struct bough__table_pages *items = bough__grow(work->out->items, count, sizeof items[0]);
+    struct pair *pairs = items ? bough__grow(work->pairs, count, sizeof pairs[0]) : NULL;
 
     if (items)
         work->out->items = items;
