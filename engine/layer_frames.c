@@ -57,7 +57,7 @@ void bough__layer_note_deaths(struct bough__layer *layer, const struct bough__lo
         return;
     for (uint32_t i = 0; i < record->entry_count; i++) {
         if (is_foreign && record->entries[i].frame != BOUGH__NO_FRAME)
-            bough__recycler_strike(&layer->recycler, record->entries[i].frame);
+            bough__recycler_strike(&layer->recycler, record->entries[i].frame, record->txn);
         note_death(layer, record->entries[i].block, record->txn);
     }
 }

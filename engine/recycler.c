@@ -13,6 +13,10 @@
 #define PATIENCE 64
 /* Looks until parked frames are looked at although the oldest pin has not moved. */
 #define PARKED_PATIENCE 32
+/* Struck frames are taken out when there are so many of them, and one to so many that are known: a look at all that is
+ * known for each record of another process would make the writers of one branch slower the more frames are free. */
+#define STRUCK_MIN 256
+#define STRUCK_SHARE 4
 
 /* ---- lists ---- */
 
@@ -47,40 +51,7 @@ static bool list_push(struct bough__dead_frames *list, struct bough__dead_frame 
     return true;
 }
 
-static void list_strike(struct bough__dead_frames *list, uint64_t frame)
-{
-    for (size_t i = list->first; i < list->count; i++) {
-        if (list->items[i].frame != frame)
-            continue;
-        memmove(list->items + i, list->items + i + 1, (list->count - i - 1) * sizeof *list->items);
-        list->count--;
-        return;
-    }
-}
-
-/* ---- what is known ---- */
-
-void bough__recycler_release(struct bough__recycler *recycler)
-{
-    bough__frames_release(&recycler->extents);
-    list_release(&recycler->dead);
-    list_release(&recycler->parked);
-    list_release(&recycler->ready);
-    *recycler = (struct bough__recycler){0};
-}
-
-void bough__recycler_start(struct bough__recycler *recycler, struct bough__frames *extents, uint64_t gate_txn)
-{
-    bough__recycler_release(recycler);
-    recycler->extents = *extents;
-    recycler->gate_txn = gate_txn;
-    *extents = (struct bough__frames){0};
-}
-
-void bough__recycler_died(struct bough__recycler *recycler, uint64_t frame, uint64_t birth, uint64_t death)
-{
-    (void)list_push(&recycler->dead, (struct bough__dead_frame){frame, birth, death});
-}
+/* ---- what others took ---- */
 
 /* Without the part that was handed out already. */
 static int trim_extents(struct bough__frames *extents)
@@ -100,15 +71,101 @@ static int trim_extents(struct bough__frames *extents)
     return BOUGH_OK;
 }
 
-void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame)
+/* Does the log say that the frame was written again after this death of it? */
+static bool is_struck(const struct bough__recycler *recycler, uint64_t frame, uint64_t death)
 {
-    list_strike(&recycler->dead, frame);
-    list_strike(&recycler->parked, frame);
-    list_strike(&recycler->ready, frame);
-    if (bough__frames_has(&recycler->extents, frame) &&
-        (trim_extents(&recycler->extents) != BOUGH_OK ||
-         bough__frames_subtract(&recycler->extents, &frame, 1) != BOUGH_OK))
+    const struct bough__page_slot *taken = bough__page_table_find(&recycler->struck, frame);
+    return taken != NULL && death <= taken->frame;
+}
+
+static void list_clean(const struct bough__recycler *recycler, struct bough__dead_frames *list, size_t from)
+{
+    size_t kept = from;
+    for (size_t i = from; i < list->count; i++)
+        if (!is_struck(recycler, list->items[i].frame, list->items[i].death))
+            list->items[kept++] = list->items[i];
+    list->count = kept;
+}
+
+static int extents_clean(struct bough__frames *extents, const struct bough__page_table *struck)
+{
+    size_t count = 0;
+    uint64_t *taken = bough__alloc((struck->count + 1) * sizeof *taken);
+    if (taken == NULL)
+        return bough__fail_memory();
+    for (size_t i = 0; i < struck->capacity; i++)
+        if (struck->slots[i].is_used)
+            taken[count++] = struck->slots[i].block;
+    qsort(taken, count, sizeof *taken, bough__by_number);
+    int rc = trim_extents(extents);
+    if (rc == BOUGH_OK)
+        rc = bough__frames_subtract(extents, taken, count);
+    free(taken);
+    return rc;
+}
+
+/* Takes the struck frames out of all that is known. Those in a transaction's hands were looked at when it took them. */
+static void clean(struct bough__recycler *recycler)
+{
+    if (recycler->struck.count == 0)
+        return;
+    list_clean(recycler, &recycler->dead, recycler->dead.first);
+    list_clean(recycler, &recycler->parked, recycler->parked.first);
+    list_clean(recycler, &recycler->ready, recycler->ready.first + recycler->taken);
+    if (recycler->extents.at < recycler->extents.count &&
+        extents_clean(&recycler->extents, &recycler->struck) != BOUGH_OK)
         bough__frames_release(&recycler->extents); /* rather lose them until the next checkpoint than use one twice */
+    bough__page_table_release(&recycler->struck);
+}
+
+static size_t known_count(const struct bough__recycler *recycler)
+{
+    return recycler->dead.count - recycler->dead.first + recycler->parked.count + recycler->ready.count +
+           recycler->extents.count - recycler->extents.at;
+}
+
+static void forget(struct bough__recycler *recycler)
+{
+    list_release(&recycler->dead);
+    list_release(&recycler->parked);
+    list_release(&recycler->ready);
+    bough__frames_release(&recycler->extents);
+    bough__page_table_release(&recycler->struck);
+    recycler->taken = 0;
+}
+
+/* ---- what is known ---- */
+
+void bough__recycler_release(struct bough__recycler *recycler)
+{
+    forget(recycler);
+    *recycler = (struct bough__recycler){0};
+}
+
+void bough__recycler_start(struct bough__recycler *recycler, struct bough__frames *extents, uint64_t gate_txn)
+{
+    bough__recycler_release(recycler);
+    recycler->extents = *extents;
+    recycler->gate_txn = gate_txn;
+    *extents = (struct bough__frames){0};
+}
+
+void bough__recycler_died(struct bough__recycler *recycler, uint64_t frame, uint64_t birth, uint64_t death)
+{
+    (void)list_push(&recycler->dead, (struct bough__dead_frame){frame, birth, death});
+}
+
+void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame, uint64_t txn)
+{
+    if (known_count(recycler) == 0)
+        return;
+    if (bough__page_table_reserve(&recycler->struck) != BOUGH_OK) {
+        forget(recycler); /* rather lose them until the next checkpoint than use one twice */
+        return;
+    }
+    bough__page_table_put(&recycler->struck, frame, txn, 0, 0);
+    if (recycler->struck.count >= STRUCK_MIN && recycler->struck.count >= known_count(recycler) / STRUCK_SHARE)
+        clean(recycler);
 }
 
 static int add_unborn(struct bough__frames *to, const struct bough__dead_frames *list, size_t first)
@@ -120,8 +177,9 @@ static int add_unborn(struct bough__frames *to, const struct bough__dead_frames 
     return rc;
 }
 
-int bough__recycler_unborn(struct bough__frames *to, const struct bough__recycler *recycler)
+int bough__recycler_unborn(struct bough__frames *to, struct bough__recycler *recycler)
 {
+    clean(recycler);
     int rc = add_unborn(to, &recycler->dead, recycler->dead.first);
     if (rc == BOUGH_OK)
         rc = add_unborn(to, &recycler->parked, recycler->parked.first);
@@ -157,6 +215,7 @@ int bough__recycler_add(struct bough__recycler *recycler, const struct bough__fr
 {
     struct bough__frames copy = {0};
     int rc = BOUGH_OK;
+    clean(recycler); /* what was struck so far may be free again by this checkpoint */
     for (size_t i = 0; rc == BOUGH_OK && i < all->count; i++)
         rc = bough__frames_add(&copy, all->extents[i].first, all->extents[i].count);
     if (rc == BOUGH_OK)
@@ -221,8 +280,8 @@ static bool gate_is_open(const struct look *look, uint64_t gate_txn)
 
 static void sort_out(struct bough__recycler *recycler, const struct look *look, const struct bough__dead_frame *frame)
 {
-    if (frame->birth <= look->hold_txn)
-        return; /* a commit's */
+    if (frame->birth <= look->hold_txn || is_struck(recycler, frame->frame, frame->death))
+        return; /* a commit's, or another's */
     (void)list_push(is_seen(look, frame) ? &recycler->parked : &recycler->ready, *frame);
 }
 
@@ -269,7 +328,8 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
     uint64_t frame = 0;
     while (recycler->ready.count < before + BATCH && gate_is_open(&look, recycler->gate_txn) &&
            bough__frames_take(&recycler->extents, &frame))
-        (void)list_push(&recycler->ready, (struct bough__dead_frame){.frame = frame});
+        if (!is_struck(recycler, frame, 0))
+            (void)list_push(&recycler->ready, (struct bough__dead_frame){.frame = frame});
     if (recycler->parked.count == 0)
         recycler->parked_oldest = oldest_pin(&look);
     while (recycler->ready.count < before + BATCH && recycler->dead.first < recycler->dead.count &&
@@ -288,12 +348,26 @@ bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_
            recycler->dead.count - recycler->dead.first + recycler->parked.count >= enough;
 }
 
+/* The entry after those in hand leaves the list. */
+static void leave_out_next(struct bough__recycler *recycler)
+{
+    struct bough__dead_frame *in_hand = recycler->ready.items + recycler->ready.first++;
+    memmove(in_hand + 1, in_hand, recycler->taken * sizeof *in_hand);
+}
+
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame)
 {
-    if (recycler->ready.first + recycler->taken == recycler->ready.count)
-        return false;
-    *out_frame = recycler->ready.items[recycler->ready.first + recycler->taken++].frame;
-    return true;
+    const struct bough__dead_frames *ready = &recycler->ready;
+    while (ready->first + recycler->taken < ready->count) {
+        const struct bough__dead_frame *next = &ready->items[ready->first + recycler->taken];
+        if (!is_struck(recycler, next->frame, next->death)) {
+            *out_frame = next->frame;
+            recycler->taken++;
+            return true;
+        }
+        leave_out_next(recycler);
+    }
+    return false;
 }
 
 void bough__recycler_settle(struct bough__recycler *recycler, bool is_used)

@@ -20,6 +20,7 @@
 #define BOUGH_ENGINE_RECYCLER_H
 
 #include "frames.h"
+#include "pages.h"
 #include "shm.h"
 
 struct bough__dead_frame {
@@ -43,6 +44,8 @@ struct bough__recycler {
     uint64_t parked_oldest;           /* the oldest pin then */
     struct bough__dead_frames ready;  /* free */
     size_t taken;                     /* of ready, by the open transaction */
+    struct bough__page_table struck;  /* frame -> the transaction of another process that took it; what is known above
+                                       * of a death up to then no longer holds, and goes now and then */
     unsigned looks, parked_looks;
 };
 
@@ -51,12 +54,14 @@ void bough__recycler_release(struct bough__recycler *recycler);
 void bough__recycler_start(struct bough__recycler *recycler, struct bough__frames *extents, uint64_t gate_txn);
 /* A frame died. No memory: it is forgotten until the next checkpoint finds it, and nothing else happens. */
 void bough__recycler_died(struct bough__recycler *recycler, uint64_t frame, uint64_t birth, uint64_t death);
-/* Another process took the frame. */
-void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame);
+/* Another process wrote the frame in transaction txn: what is known of a death of it up to then no longer holds. Not
+ * while a transaction of this process has frames in hand. Without memory everything known is forgotten until the next
+ * checkpoint. */
+void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame, uint64_t txn);
 /* Extents that a checkpoint found dead at txn, beside those known here: `all` is joined; what is known is left out. */
 int bough__recycler_add(struct bough__recycler *recycler, const struct bough__frames *all, uint64_t txn);
 /* Adds the frames that no record tells of, for a checkpoint's list: those that were never born. */
-int bough__recycler_unborn(struct bough__frames *to, const struct bough__recycler *recycler);
+int bough__recycler_unborn(struct bough__frames *to, struct bough__recycler *recycler);
 /* Hands out a free frame that is ready; false: none. */
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame);
 /* Looks at the pins and makes some frames ready, where there are any. */

@@ -1,0 +1,257 @@
+/* test_recycler.c - what a process hands out of the frames that its own transactions and those of others left dead:
+ * never one that is in use, all that are free, and at what price it learns of them.
+ */
+#include "harness.h"
+#include "os.h"
+#include "recycler.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BLOCKS = 300, FRAMES = 4000 };
+
+/* The layer as it truly is: which frame holds each block, and what was told of each frame that holds none. */
+struct truth {
+    struct bough__shm shm;
+    struct bough__recycler recycler;
+    struct harness_random random;
+    uint64_t txn;
+    uint64_t frame_of[BLOCKS], birth_of[BLOCKS];
+    bool is_used[FRAMES], is_known[FRAMES];
+    uint64_t frame_count;
+};
+
+static void publish(struct truth *truth)
+{
+    struct bough__published state;
+    bough__shm_read(&state, &truth->shm);
+    state.txn = truth->txn;
+    bough__shm_publish(&truth->shm, &state);
+    bough__shm_raise_durable(&truth->shm, truth->txn);
+}
+
+static void start(struct truth *truth, uint64_t seed)
+{
+    bool is_first = false, same_boot = false;
+    int locks_fd = -1;
+    *truth = (struct truth){.random = {seed}, .frame_count = BLOCKS, .txn = 1};
+    ck_assert_int_eq(mkdir(harness_path("run"), 0700), 0);
+    harness_write_file(harness_path("db"), "", 0);
+    ASSERT_OK(bough__shm_open(&truth->shm, &is_first, &same_boot, harness_directory(), &locks_fd, 1, 0600, 1000));
+    ck_assert(is_first);
+    for (uint64_t block = 0; block < BLOCKS; block++) {
+        truth->frame_of[block] = block;
+        truth->birth_of[block] = truth->txn;
+        truth->is_used[block] = true;
+    }
+    publish(truth);
+    ASSERT_OK(bough__shm_ready(&truth->shm));
+}
+
+static void end(struct truth *truth)
+{
+    bough__recycler_release(&truth->recycler);
+    int fd = truth->shm.fd;
+    bough__shm_close(&truth->shm, true);
+    bough__os_close(&fd);
+    ck_assert_int_eq(unlink(harness_path("db")), 0);
+    ck_assert_int_eq(rmdir(harness_path("run")), 0);
+}
+
+static void write_block(struct truth *truth, uint64_t block, uint64_t frame)
+{
+    uint64_t old = truth->frame_of[block];
+    ck_assert(!truth->is_used[frame]);
+    truth->is_used[frame] = true;
+    truth->is_known[frame] = false;
+    truth->is_used[old] = false;
+    truth->is_known[old] = true;
+    bough__recycler_died(&truth->recycler, old, truth->birth_of[block], truth->txn);
+    truth->frame_of[block] = frame;
+    truth->birth_of[block] = truth->txn;
+}
+
+static uint64_t some_free_frame(struct truth *truth)
+{
+    for (int tries = 0; tries < 20; tries++) {
+        uint64_t frame = harness_below(&truth->random, truth->frame_count);
+        if (!truth->is_used[frame])
+            return frame;
+    }
+    ck_assert_uint_lt(truth->frame_count, FRAMES);
+    return truth->frame_count++;
+}
+
+/* One that this transaction has not written yet: a record has one entry for each block. */
+static uint64_t some_block(struct truth *truth)
+{
+    uint64_t block = harness_below(&truth->random, BLOCKS);
+    while (truth->birth_of[block] == truth->txn)
+        block = (block + 1) % BLOCKS;
+    return block;
+}
+
+/* A record of another process, which knows other free frames than we do. */
+static void write_elsewhere(struct truth *truth)
+{
+    truth->txn++;
+    for (uint64_t i = 1 + harness_below(&truth->random, 3); i > 0; i--) {
+        uint64_t frame = some_free_frame(truth);
+        bough__recycler_strike(&truth->recycler, frame, truth->txn);
+        write_block(truth, some_block(truth), frame);
+    }
+    publish(truth);
+}
+
+static bool take(struct truth *truth, uint64_t *out_frame)
+{
+    bool is_there = bough__recycler_take(&truth->recycler, out_frame);
+    if (!is_there) {
+        bough__recycler_refill(&truth->recycler, &truth->shm);
+        is_there = bough__recycler_take(&truth->recycler, out_frame);
+    }
+    if (is_there)
+        ck_assert_msg(!truth->is_used[*out_frame], "frame %llu is in use", (unsigned long long)*out_frame);
+    return is_there;
+}
+
+static void write_here(struct truth *truth)
+{
+    bool commits = harness_below(&truth->random, 4) != 0;
+    uint64_t frame = 0, frames[4], count = 0;
+    for (uint64_t i = 1 + harness_below(&truth->random, 4); i > 0; i--) {
+        if (!take(truth, &frame))
+            break;
+        for (uint64_t k = 0; k < count; k++)
+            ck_assert_uint_ne(frames[k], frame);
+        frames[count++] = frame;
+    }
+    bough__recycler_settle(&truth->recycler, commits);
+    if (!commits || count == 0)
+        return;
+    truth->txn++;
+    for (uint64_t i = 0; i < count; i++)
+        write_block(truth, some_block(truth), frames[i]);
+    publish(truth);
+}
+
+/* A checkpoint finds all that is dead. */
+static void checkpoint(struct truth *truth)
+{
+    struct bough__frames all = {0};
+    for (uint64_t frame = 0; frame < truth->frame_count; frame++) {
+        if (truth->is_used[frame])
+            continue;
+        ASSERT_OK(bough__frames_add(&all, frame, 1));
+        truth->is_known[frame] = true;
+    }
+    ASSERT_OK(bough__recycler_add(&truth->recycler, &all, truth->txn));
+    bough__frames_release(&all);
+}
+
+static void take_all(struct truth *truth)
+{
+    uint64_t frame = 0, count = 0, expected = 0;
+    while (take(truth, &frame)) {
+        truth->is_used[frame] = true;
+        count++;
+    }
+    for (frame = 0; frame < truth->frame_count; frame++)
+        expected += truth->is_known[frame];
+    ck_assert_uint_eq(count, expected);
+}
+
+TEST(hands_out_what_is_free_and_nothing_else)
+{
+    for (uint64_t seed = 1; seed <= harness_number("BOUGH_SEEDS", 60); seed++) {
+        struct truth *truth = calloc(1, sizeof *truth);
+        start(truth, seed);
+        for (int step = 0; step < 1500; step++) {
+            uint64_t what = harness_below(&truth->random, 100);
+            if (what < 60)
+                write_elsewhere(truth);
+            else if (what < 99)
+                write_here(truth);
+            else
+                checkpoint(truth);
+        }
+        take_all(truth);
+        end(truth);
+        free(truth);
+    }
+}
+
+static size_t allocated;
+
+static void *counting_malloc(size_t len_bytes)
+{
+    allocated += len_bytes;
+    return malloc(len_bytes);
+}
+
+static void *counting_realloc(void *old, size_t len_bytes)
+{
+    allocated += len_bytes;
+    return realloc(old, len_bytes);
+}
+
+/* 4,000 records of others while 20,000 frames lie free one by one: for each record the whole list was copied. */
+TEST(a_record_of_another_costs_the_same_however_much_is_free)
+{
+    struct bough__recycler recycler = {0};
+    struct bough__frames extents = {0};
+    for (uint64_t i = 0; i < 20000; i++)
+        ASSERT_OK(bough__frames_add(&extents, 2 * i, 1));
+    bough__recycler_start(&recycler, &extents, 1);
+    bough__os.malloc = counting_malloc;
+    bough__os.realloc = counting_realloc;
+    for (uint64_t i = 0; i < 4000; i++)
+        bough__recycler_strike(&recycler, 10 * i, 2 + i);
+    ck_assert_msg(allocated < 4 << 20, "%zu bytes were allocated", allocated);
+    bough__recycler_release(&recycler);
+}
+
+static void *failing_realloc(void *old, size_t len_bytes)
+{
+    (void)old, (void)len_bytes;
+    return NULL;
+}
+
+static void *failing_malloc(size_t len_bytes)
+{
+    (void)len_bytes;
+    return NULL;
+}
+
+TEST(without_memory_nothing_is_handed_out_twice)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    uint64_t frame = 0;
+    start(truth, 7);
+    for (int i = 0; i < 300; i++)
+        write_elsewhere(truth);
+    struct bough__os_calls calls = bough__os;
+    bough__os.malloc = failing_malloc;
+    bough__os.realloc = failing_realloc;
+    for (int i = 0; i < 300; i++)
+        write_elsewhere(truth);
+    bough__os = calls;
+    for (int i = 0; i < 50; i++)
+        write_elsewhere(truth);
+    while (take(truth, &frame))
+        truth->is_used[frame] = true;
+    end(truth);
+    free(truth);
+}
+
+int main(void)
+{
+    const struct harness_case cases[] = {
+        CASE(hands_out_what_is_free_and_nothing_else),
+        CASE(a_record_of_another_costs_the_same_however_much_is_free),
+        CASE(without_memory_nothing_is_handed_out_twice),
+    };
+    return harness_run("recycler", cases, COUNT_OF(cases));
+}
