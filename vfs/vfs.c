@@ -107,17 +107,20 @@ static bool is_regular_file(const char *path, size_t len_bytes)
     return bough__os.lstat(copy, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* Every read transaction asks, for the journal that a branch has not; so it goes from slash to slash, which is several
+ * times as fast as strstr. */
 bool bough__branch_path_parse(struct bough__branch_path *out, const char *path)
 {
-    for (const char *at = strstr(path, BOUGH__STORE_FILE "/"); at; at = strstr(at + 1, BOUGH__STORE_FILE "/")) {
-        if (at > path && at[-1] != '/')
+    static const char middle[] = BOUGH__STORE_FILE "/";
+    for (const char *part = path, *slash = NULL; (slash = strchr(part, '/')) != NULL; part = slash + 1) {
+        if (slash - part != sizeof middle - 2 || memcmp(part, middle, sizeof middle - 1) != 0)
             continue;
-        size_t file_bytes = (size_t)(at - path) + strlen(BOUGH__STORE_FILE);
+        size_t file_bytes = (size_t)(slash - path);
         if (!is_known(path, file_bytes) && !is_regular_file(path, file_bytes))
             continue;
-        out->store_bytes = at > path ? (size_t)(at - path) - 1 : 0;
+        out->store_bytes = part > path ? (size_t)(part - path) - 1 : 0;
         out->file_bytes = file_bytes;
-        out->name = path + file_bytes + 1;
+        out->name = slash + 1;
         return true;
     }
     return false;
