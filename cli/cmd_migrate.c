@@ -94,7 +94,8 @@ int migrate_open(struct migrate *migrate)
 
 static void add_line(struct migrate_lines *lines, const char *text)
 {
-    lines->items = out_grow(lines->items, (lines->count + 1) * sizeof lines->items[0]);
+    if (!(lines->count & (lines->count + 1))) /* room for twice as many, each time */
+        lines->items = out_grow(lines->items, (2 * lines->count + 1) * sizeof lines->items[0]);
     lines->items[lines->count++] = out_copy(text);
 }
 
@@ -131,17 +132,21 @@ int migrate_check(struct migrate *migrate, int rc)
 {
     struct cli *cli = migrate->cli;
     char *message = NULL;
+    size_t length = 0;
+    FILE *stream = NULL;
 
     if (rc == BOUGH_OK || migrate->violations.count == 0)
         return cli_check(cli, rc);
-    message = out_copy("new violations of foreign keys:");
-    for (size_t i = 0; i < migrate->violations.count; i++) {
-        char *longer = out_format("%s\n%s", message, migrate->violations.items[i]);
-
-        free(message);
-        message = longer;
-    }
-    cli_fail(cli, rc, "%s", message);
+    stream = open_memstream(&message, &length);
+    if (!stream)
+        return cli_fail(cli, BOUGH_NOMEM, "out of memory");
+    fputs("new violations of foreign keys:", stream);
+    for (size_t i = 0; i < migrate->violations.count; i++)
+        fprintf(stream, "\n%s", migrate->violations.items[i]);
+    if (fclose(stream) != 0)
+        rc = cli_fail(cli, BOUGH_NOMEM, "out of memory");
+    else
+        cli_fail(cli, rc, "%s", message);
     free(message);
     return rc;
 }

@@ -36,7 +36,8 @@ void migrate_print_run(struct migrate *migrate, const bough_migration_run *run)
     print_steps(migrate, dry ? "would roll back" : "rolled back", run->rolled_back, run->rolled_back_count);
     print_steps(migrate, dry ? "would apply" : "applied", run->applied, run->applied_count);
     if (run->rolled_back_count + run->applied_count == 0)
-        cli_say(migrate->cli, "%s: nothing to do", migrate->label);
+        cli_say(migrate->cli, "%s: nothing to %s", migrate->label,
+                migrate->options.action == BOUGH_MIGRATE_REDO ? "roll back or apply" : "do");
 }
 
 int migrate_run(struct migrate *migrate)

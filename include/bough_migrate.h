@@ -111,8 +111,12 @@ BOUGH_EXPORT void bough_migration_run_release(bough_migration_run *run);
  * with a connection and options->not_atomic as after the last migration that was done.
  *
  * foreign_keys is off while migrations run and put back after. A connection has another authorizer meanwhile and none
- * after: set your own one again. Ephemeral migrations run at the very end, when all else is committed: one that fails
- * is BOUGH_SQL, and the rest stays done. */
+ * after: set your own one again.
+ *
+ * Ephemeral migrations run at the very end, when all else is committed, on the connection (with a branch and none, on
+ * one that is closed then). They are tried before, in a transaction that is rolled back, and one that fails there fails
+ * the run as a whole, with BOUGH_SQL. What no transaction allows (some PRAGMAs, VACUUM), or with a branch what needs a
+ * function of the connection's, shows only at the end: then the rest stays done. */
 BOUGH_EXPORT int bough_migrate(bough_migration_run *out, const bough_migration_target *target,
                                const bough_migration *defined, size_t count, const bough_migrate_options *options);
 

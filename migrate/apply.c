@@ -259,18 +259,59 @@ int bough__store_ephemeral(struct bough__session *session, const struct bough__m
     return leave(session, had_transaction, rc);
 }
 
-int bough__run_ephemeral(sqlite3 *db, const struct bough__migration *migration)
+int bough__replace_ephemeral(struct bough__session *session, const struct bough__migration *applied,
+                             const struct bough__migration *defined)
 {
-    struct bough__guard guard = {0};
+    bool had_transaction = !sqlite3_get_autocommit(session->db);
+    int rc = had_transaction ? BOUGH_OK : bough__session_open_transaction(session);
+
+    if (rc == BOUGH_OK)
+        rc = bough__applied_replace(session->db, session->table, applied, defined);
+    return leave(session, had_transaction, rc);
+}
+
+static int run_one(sqlite3 *db, struct bough__guard *guard, const struct bough__migration *migration)
+{
     struct made made = {0};
+    int rc = migration->is_deferred ? make(&made, db, guard, migration) : BOUGH_OK;
+    const struct bough__sql_text *up = migration->is_deferred ? &made.up : &migration->up;
+
+    if (rc == BOUGH_OK)
+        rc = guard->is_trial ? bough__run_sql(db, guard, up) : run_bare(db, guard, up);
+    made_release(&made);
+    return rc;
+}
+
+static int run_all(sqlite3 *db, struct bough__guard *guard, struct bough__migration *const *migrations, size_t count)
+{
     int rc = BOUGH_OK;
 
-    bough__guard_set(&guard, db);
-    if (migration->is_deferred)
-        rc = make(&made, db, &guard, migration);
-    if (rc == BOUGH_OK)
-        rc = run_bare(db, &guard, migration->is_deferred ? &made.up : &migration->up);
+    bough__guard_set(guard, db);
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++)
+        rc = run_one(db, guard, migrations[i]);
     bough__guard_remove(db);
-    made_release(&made);
+    return rc;
+}
+
+int bough__run_ephemeral(sqlite3 *db, struct bough__migration *const *migrations, size_t count)
+{
+    struct bough__guard guard = {0};
+
+    return run_all(db, &guard, migrations, count);
+}
+
+int bough__try_ephemeral(sqlite3 *db, struct bough__migration *const *migrations, size_t count, bool is_elsewhere)
+{
+    struct bough__guard guard = {.has_transaction = true, .is_trial = true, .is_elsewhere = is_elsewhere};
+    int code = SQLITE_OK;
+    int rc = BOUGH_OK;
+
+    if (count == 0)
+        return BOUGH_OK;
+    code = sqlite3_exec(db, "SAVEPOINT bough_trial", NULL, NULL, NULL);
+    if (code != SQLITE_OK)
+        return bough__migrate_fail_sqlite(db, code, "a savepoint");
+    rc = run_all(db, &guard, migrations, count);
+    sqlite3_exec(db, "ROLLBACK TO bough_trial; RELEASE bough_trial", NULL, NULL, NULL);
     return rc;
 }

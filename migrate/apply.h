@@ -38,8 +38,15 @@ int bough__apply(struct bough__session *session, const struct bough__migration *
 int bough__roll_back(struct bough__session *session, const struct bough__migration *applied);
 /* Stores an ephemeral migration without running it. */
 int bough__store_ephemeral(struct bough__session *session, const struct bough__migration *migration);
-/* Runs an ephemeral migration, after the session's end: on a connection that has no transaction open. What it sets for
+/* What is stored of it takes the text that is defined now. */
+int bough__replace_ephemeral(struct bough__session *session, const struct bough__migration *applied,
+                             const struct bough__migration *defined);
+/* Runs ephemeral migrations, after the session's end: on a connection that has no transaction open. What they set for
  * the connection stays. */
-int bough__run_ephemeral(sqlite3 *db, const struct bough__migration *migration);
+int bough__run_ephemeral(sqlite3 *db, struct bough__migration *const *migrations, size_t count);
+/* Finds out beforehand whether they can run: in a transaction that is rolled back, or a savepoint in one that is open.
+ * What no transaction allows (some PRAGMAs, VACUUM) is not found out. is_elsewhere: they will run on another
+ * connection, which may have functions that this one lacks. */
+int bough__try_ephemeral(sqlite3 *db, struct bough__migration *const *migrations, size_t count, bool is_elsewhere);
 
 #endif

@@ -18,6 +18,7 @@ struct check {
     const struct bough__copies *copies;
     const bough_migrate_options *options;
     sqlite3 *now, *before;
+    char *violations; /* of the latest step, all of them; or NULL */
 };
 
 /* ---- results ---- */
@@ -56,7 +57,35 @@ void bough__check_result_release(struct bough__check_result *result)
     memset(result, 0, sizeof *result);
 }
 
+/* Of the latest step: what is to be said of its failure. */
+static const char *complaint(const struct check *check)
+{
+    return check->violations ? check->violations : bough_error_message();
+}
+
 /* ---- steps ---- */
+
+static int join(char **out, const struct bough__violations *violations)
+{
+    sqlite3_str *text = sqlite3_str_new(NULL);
+
+    for (size_t i = 0; i < violations->count; i++)
+        sqlite3_str_appendf(text, "%s%s", i ? "; " : "new violations of foreign keys: ", violations->items[i]);
+    *out = sqlite3_str_finish(text);
+    return *out ? bough__migrate_fail(BOUGH_SQL, "new violations of foreign keys") : bough__migrate_fail_memory();
+}
+
+static int check_violations(struct check *check, const struct bough__violations *before, const char *origin)
+{
+    struct bough__steps steps = bough__steps_of_one(origin);
+    struct bough__violations fresh = {0};
+    int rc = bough__violations_find(&fresh, before, check->now, &steps);
+
+    if (fresh.count)
+        rc = join(&check->violations, &fresh);
+    bough__violations_release(&fresh);
+    return rc;
+}
 
 /* Up, or down when `is_down`, with the checks that a run makes. */
 static int step(struct check *check, const struct bough__migration *migration, bool is_down)
@@ -66,6 +95,8 @@ static int step(struct check *check, const struct bough__migration *migration, b
     struct bough__violations before = {0};
     int rc = bough__violations_read(&before, check->now);
 
+    sqlite3_free(check->violations);
+    check->violations = NULL;
     if (rc == BOUGH_OK)
         rc = bough__session_begin(&session, check->now, check->options->table);
     if (rc == BOUGH_OK && !text->is_bare)
@@ -73,7 +104,7 @@ static int step(struct check *check, const struct bough__migration *migration, b
     if (rc == BOUGH_OK)
         rc = is_down ? bough__roll_back(&session, migration) : bough__apply(&session, migration);
     if (rc == BOUGH_OK)
-        rc = bough__violations_check(&before, check->now, check->options);
+        rc = check_violations(check, &before, text->origin);
     if (rc == BOUGH_OK && !sqlite3_get_autocommit(check->now))
         rc = bough__session_commit(&session);
     bough__session_end(&session);
@@ -126,7 +157,7 @@ static int go_back_and_forth(struct check *check, const struct bough__migration 
         return BOUGH_OK;
     if (rc != BOUGH_OK && !is_verdict(rc))
         return rc;
-    rc = note(check, migration, failed, message ? message : bough_error_message());
+    rc = note(check, migration, failed, message ? message : complaint(check));
     sqlite3_free(message);
     return rc == BOUGH_OK ? start_again(check, migration) : rc;
 }
@@ -142,7 +173,7 @@ static int check_one(struct check *check, bool *out_goes_on, const struct bough_
         rc = step(check, migration, false);
         if (is_verdict(rc)) {
             *out_goes_on = false;
-            rc = note(check, migration, "up", bough_error_message());
+            rc = note(check, migration, "up", complaint(check));
         } else if (rc == BOUGH_OK && (migration->down.sql || migration->build)) {
             rc = go_back_and_forth(check, migration);
         }
@@ -161,7 +192,7 @@ static int roll_back_missing(struct check *check, bool *out_goes_on, const struc
         rc = step(check, plan->roll_back[i], true);
         if (is_verdict(rc)) {
             *out_goes_on = false;
-            rc = note(check, plan->roll_back[i], "down", bough_error_message());
+            rc = note(check, plan->roll_back[i], "down", complaint(check));
         }
     }
     return rc;
@@ -173,7 +204,7 @@ static int check_ephemeral(struct check *check, const struct bough__plan *plan)
 
     for (size_t i = 0; rc == BOUGH_OK && i < plan->ephemeral_new_count; i++) {
         check->out->checked++;
-        rc = bough__run_ephemeral(check->now, plan->ephemeral_new[i]);
+        rc = bough__run_ephemeral(check->now, &plan->ephemeral_new[i], 1);
         if (is_verdict(rc))
             rc = note(check, plan->ephemeral_new[i], "up", bough_error_message());
     }
@@ -208,6 +239,7 @@ int bough__check(struct bough__check_result *out, const struct bough__copies *co
         rc = check_plan(&check, &plan);
     if (check.now)
         copies->drop(copies->context, check.now);
+    sqlite3_free(check.violations);
     bough__plan_release(&plan);
     bough__migrations_release(&applied);
     if (rc != BOUGH_OK)

@@ -37,20 +37,61 @@ static int plan(struct work *work)
     return rc;
 }
 
-/* ---- one migration ---- */
+/* ---- steps ---- */
 
-/* Each in a transaction of its own, where there is none for all. */
-static int begin_one(struct work *work, bool is_bare)
+#define STEP "\"a step of the migrator\"" /* the savepoint before each migration, one in the other */
+
+static int execute(const struct work *work, const char *sql)
 {
-    return work->options->not_atomic && !is_bare ? bough__session_open_transaction(&work->session) : BOUGH_OK;
+    int code = sqlite3_exec(work->db, sql, NULL, NULL, NULL);
+
+    return code == SQLITE_OK ? BOUGH_OK : bough__migrate_fail_sqlite(work->db, code, sql);
 }
 
-static int end_one(struct work *work, int rc)
+static const char *origin_of_step(void *context, size_t step)
 {
+    const struct bough__plan *todo = &((struct work *)context)->plan;
+
+    return step < todo->roll_back_count ? todo->roll_back[step]->down.origin
+                                        : todo->apply[step - todo->roll_back_count]->up.origin;
+}
+
+/* The run has failed: its steps are taken back one by one, until it is clear which of them is to blame. */
+static int before_step(void *context, size_t step, struct bough__violations *out)
+{
+    struct work *work = context;
+    int rc = execute(work, "ROLLBACK TO " STEP "; RELEASE " STEP);
+
+    (void)step;
+    return rc == BOUGH_OK ? bough__violations_read(out, work->db) : rc;
+}
+
+static int check_violations(struct work *work)
+{
+    struct bough__steps steps = {work, work->plan.roll_back_count + work->plan.apply_count, origin_of_step,
+                                 before_step};
+
+    return bough__violations_check(&work->before, work->db, &steps, work->options);
+}
+
+/* ---- one migration ---- */
+
+/* Each in a transaction of its own, where there is none for all; else behind a savepoint of its own. */
+static int begin_one(struct work *work, bool is_bare)
+{
+    if (!work->options->not_atomic)
+        return execute(work, "SAVEPOINT " STEP);
+    return is_bare ? BOUGH_OK : bough__session_open_transaction(&work->session);
+}
+
+static int end_one(struct work *work, const struct bough__sql_text *text, int rc)
+{
+    struct bough__steps steps = bough__steps_of_one(text->origin);
+
     if (!work->options->not_atomic)
         return rc;
     if (rc == BOUGH_OK)
-        rc = bough__violations_check(&work->before, work->db, work->options);
+        rc = bough__violations_check(&work->before, work->db, &steps, work->options);
     if (rc == BOUGH_OK && !sqlite3_get_autocommit(work->db))
         rc = bough__session_commit(&work->session);
     return rc;
@@ -62,7 +103,7 @@ static int roll_back_one(struct work *work, const struct bough__migration *appli
 
     if (rc == BOUGH_OK)
         rc = bough__roll_back(&work->session, applied);
-    rc = end_one(work, rc);
+    rc = end_one(work, &applied->down, rc);
     return rc == BOUGH_OK ? bough__run_add_rolled_back(work->out, applied, work->options) : rc;
 }
 
@@ -72,8 +113,14 @@ static int apply_one(struct work *work, const struct bough__migration *defined)
 
     if (rc == BOUGH_OK)
         rc = bough__apply(&work->session, defined);
-    rc = end_one(work, rc);
+    rc = end_one(work, &defined->up, rc);
     return rc == BOUGH_OK ? bough__run_add_applied(work->out, defined, work->options) : rc;
+}
+
+static int replace_one(struct work *work, const struct bough__migration *ephemeral)
+{
+    return bough__replace_ephemeral(&work->session, bough__migrations_find(&work->applied, ephemeral->defined_at_ms),
+                                    ephemeral);
 }
 
 static int store_one(struct work *work, const struct bough__migration *ephemeral)
@@ -96,6 +143,8 @@ static int run_plan(struct work *work)
         rc = apply_one(work, todo->apply[i]);
     for (size_t i = 0; rc == BOUGH_OK && i < todo->ephemeral_new_count; i++)
         rc = store_one(work, todo->ephemeral_new[i]);
+    for (size_t i = 0; rc == BOUGH_OK && i < todo->ephemeral_changed_count; i++)
+        rc = replace_one(work, todo->ephemeral_changed[i]);
     return rc;
 }
 
@@ -113,7 +162,9 @@ static int run_atomic(struct work *work)
     if (rc == BOUGH_OK)
         rc = run_plan(work);
     if (rc == BOUGH_OK)
-        rc = bough__violations_check(&work->before, work->db, work->options);
+        rc = check_violations(work);
+    if (rc == BOUGH_OK)
+        rc = bough__try_ephemeral(work->db, work->plan.ephemeral, work->plan.ephemeral_count, false);
     return rc == BOUGH_OK ? bough__session_commit(&work->session) : rc;
 }
 
@@ -143,13 +194,14 @@ static int dry_run(struct work *work)
     return rc == BOUGH_OK ? bough__run_fill(work->out, &work->plan) : rc;
 }
 
+/* A run has tried them already, before its end. */
 static int run_ephemeral(struct work *work)
 {
     int rc = BOUGH_OK;
 
-    for (size_t i = 0; rc == BOUGH_OK && i < work->plan.ephemeral_count; i++)
-        rc = bough__run_ephemeral(work->db, work->plan.ephemeral[i]);
-    return rc;
+    if (bough__plan_is_empty(&work->plan))
+        rc = bough__try_ephemeral(work->db, work->plan.ephemeral, work->plan.ephemeral_count, false);
+    return rc == BOUGH_OK ? bough__run_ephemeral(work->db, work->plan.ephemeral, work->plan.ephemeral_count) : rc;
 }
 
 int bough__migrate_connection(bough_migration_run *out, sqlite3 *db, const struct bough__migrations *defined,

@@ -100,11 +100,9 @@ int bough__fork_make(struct bough__fork *out, bough_store *store, const char *fr
     return rc;
 }
 
-int bough__fork_seal(struct bough__fork *fork, const char *message)
+int bough__fork_seal(char out_id[BOUGH_ID_SIZE], struct bough__fork *fork, const char *message)
 {
-    char id[BOUGH_ID_SIZE] = "";
-
-    return bough__branch_seal(id, fork->store, bough__fork_name(fork), message);
+    return bough__branch_seal(out_id, fork->store, bough__fork_name(fork), message);
 }
 
 void bough__fork_drop(struct bough__fork *fork)

@@ -22,7 +22,7 @@ const char *bough__fork_base(const struct bough__fork *fork);
 int bough__fork_make(struct bough__fork *out, bough_store *store, const char *from);
 int bough__fork_open(struct bough__fork *fork);
 void bough__fork_close(struct bough__fork *fork);
-int bough__fork_seal(struct bough__fork *fork, const char *message);
+int bough__fork_seal(char out_id[BOUGH_ID_SIZE], struct bough__fork *fork, const char *message);
 void bough__fork_drop(struct bough__fork *fork); /* keeps the message of a failure before; one never made is fine */
 
 /* Copies of a branch for bough__check(): hidden forks. */

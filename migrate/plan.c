@@ -175,8 +175,28 @@ static int plan_to(struct planner *planner)
     return apply_pending(planner, version, SIZE_MAX);
 }
 
-/* The oldest changed one, else the one applied last; NULL when there is none. */
-static struct bough__migration *redo_from(const struct planner *planner)
+/* What is stored as ephemeral is not rolled back: it takes its new text (note_ephemeral), unless it is to be an
+ * ordinary one from now on. Returns whether one of them has changed. */
+static bool redo_ephemeral(struct planner *planner)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < planner->all_applied->count; i++) {
+        struct bough__migration *applied = &planner->all_applied->items[i];
+        struct bough__migration *defined = defined_twin(planner, applied);
+
+        if (!defined || !bough__migration_acts_ephemeral(applied, defined) ||
+            !bough__migration_has_changed(applied, defined))
+            continue;
+        any = true;
+        if (!defined->is_ephemeral)
+            apply(planner, defined);
+    }
+    return any;
+}
+
+/* The oldest changed one, else, where none has changed, the one applied last; NULL when there is none. */
+static struct bough__migration *redo_from(const struct planner *planner, bool has_changed)
 {
     struct bough__migration *last = NULL;
 
@@ -186,7 +206,7 @@ static struct bough__migration *redo_from(const struct planner *planner)
 
         if (defined && bough__migration_has_changed(applied, defined))
             return applied;
-        if (!last || applied->ordinal > last->ordinal)
+        if (!has_changed && (!last || applied->ordinal > last->ordinal))
             last = applied;
     }
     return last;
@@ -194,7 +214,7 @@ static struct bough__migration *redo_from(const struct planner *planner)
 
 static int plan_redo(struct planner *planner)
 {
-    struct bough__migration *from = redo_from(planner);
+    struct bough__migration *from = redo_from(planner, redo_ephemeral(planner));
 
     if (!from)
         return BOUGH_OK;
@@ -230,19 +250,25 @@ static int ascending(const void *a, const void *b)
 static void note_ephemeral(struct planner *planner)
 {
     const bough_migrate_options *options = planner->options;
+    struct bough__plan *plan = planner->plan;
 
-    if (options->action == BOUGH_MIGRATE_DOWN || options->action == BOUGH_MIGRATE_REDO)
+    if (options->action == BOUGH_MIGRATE_DOWN)
         return;
     for (size_t i = 0; i < planner->all_defined->count; i++) {
         struct bough__migration *defined = &planner->all_defined->items[i];
         struct bough__migration *applied = applied_twin(planner, defined);
+        bool is_redone = applied && options->action == BOUGH_MIGRATE_REDO &&
+                         bough__migration_has_changed(applied, defined);
 
         if (!bough__migration_acts_ephemeral(applied, defined) ||
-            (options->action == BOUGH_MIGRATE_TO && defined->defined_at_ms > options->version_ms))
+            (options->action == BOUGH_MIGRATE_TO && defined->defined_at_ms > options->version_ms) ||
+            (is_redone && !defined->is_ephemeral))
             continue;
-        planner->plan->ephemeral[planner->plan->ephemeral_count++] = defined;
+        plan->ephemeral[plan->ephemeral_count++] = defined;
         if (!applied)
-            planner->plan->ephemeral_new[planner->plan->ephemeral_new_count++] = defined;
+            plan->ephemeral_new[plan->ephemeral_new_count++] = defined;
+        else if (is_redone)
+            plan->ephemeral_changed[plan->ephemeral_changed_count++] = defined;
     }
 }
 
@@ -265,7 +291,8 @@ static void note_late_and_changed(struct planner *planner)
     for (size_t i = 0; i < plan->ephemeral_count; i++) {
         struct bough__migration *applied = applied_twin(planner, plan->ephemeral[i]);
 
-        if (applied && bough__migration_has_changed(applied, plan->ephemeral[i]))
+        if (applied && planner->options->action != BOUGH_MIGRATE_REDO &&
+            bough__migration_has_changed(applied, plan->ephemeral[i]))
             plan->changed[plan->changed_count++] = plan->ephemeral[i];
     }
     for (size_t i = 0; i < plan->apply_count; i++) {
@@ -322,8 +349,9 @@ static int begin(struct planner *planner)
     plan->changed = list(defined->count);
     plan->ephemeral = list(defined->count);
     plan->ephemeral_new = list(defined->count);
+    plan->ephemeral_changed = list(defined->count);
     if (!planner->applied || !planner->defined || !plan->roll_back || !plan->apply || !plan->late || !plan->changed ||
-        !plan->ephemeral || !plan->ephemeral_new)
+        !plan->ephemeral || !plan->ephemeral_new || !plan->ephemeral_changed)
         return bough__migrate_fail_memory();
     for (size_t i = 0; i < applied->count; i++) {
         if (!bough__migration_acts_ephemeral(&applied->items[i], defined_twin(planner, &applied->items[i])))
@@ -379,12 +407,14 @@ void bough__plan_release(struct bough__plan *plan)
     sqlite3_free(plan->changed);
     sqlite3_free(plan->ephemeral);
     sqlite3_free(plan->ephemeral_new);
+    sqlite3_free(plan->ephemeral_changed);
     memset(plan, 0, sizeof *plan);
 }
 
 bool bough__plan_is_empty(const struct bough__plan *plan)
 {
-    return !plan->roll_back_count && !plan->apply_count && !plan->ephemeral_new_count;
+    return !plan->roll_back_count && !plan->apply_count && !plan->ephemeral_new_count &&
+           !plan->ephemeral_changed_count;
 }
 
 int bough__plan_check_downs(const struct bough__plan *plan, size_t skip)

@@ -18,6 +18,8 @@ struct bough__plan {
     size_t ephemeral_count;
     struct bough__migration **ephemeral_new; /* those of them that are not stored */
     size_t ephemeral_new_count;
+    struct bough__migration **ephemeral_changed; /* those of them whose stored text gives way to the defined one */
+    size_t ephemeral_changed_count;
 };
 
 /* Of options: action, limit, version_ms, late. BOUGH_REFUSED: options->late is to refuse, and there is a late one.
@@ -25,7 +27,7 @@ struct bough__plan {
 int bough__plan_make(struct bough__plan *out, const struct bough__migrations *applied,
                      const struct bough__migrations *defined, const bough_migrate_options *options);
 void bough__plan_release(struct bough__plan *plan);
-/* Nothing to roll back, to apply or to store? (Ephemeral ones that are stored do not count.) */
+/* Nothing to roll back, to apply or to store? (Ephemeral ones that are stored as they are defined do not count.) */
 bool bough__plan_is_empty(const struct bough__plan *plan);
 /* BOUGH_REFUSED when one to roll back, the first `skip` left out, has no down; it is named. */
 int bough__plan_check_downs(const struct bough__plan *plan, size_t skip);

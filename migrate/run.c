@@ -94,4 +94,6 @@ void bough__run_warn(const struct bough__plan *plan, const bough_migrate_options
         warn(options, plan->late[i], "is older than a migration that is applied already; it runs after that one");
     for (size_t i = 0; i < plan->changed_count; i++)
         warn(options, plan->changed[i], "has changed since it was applied; it stays as it was applied");
+    for (size_t i = 0; i < plan->ephemeral_changed_count; i++)
+        warn(options, plan->ephemeral_changed[i], "has changed since it was stored; its new text takes the place");
 }

@@ -2,6 +2,7 @@
 #include "run_sql.h"
 
 #include "report.h"
+#include "syntax.h"
 #include "tokens.h"
 
 #include <string.h>
@@ -74,6 +75,31 @@ static int step(sqlite3_stmt *statement, struct bough__guard *guard)
     return code;
 }
 
+static bool begins_with(const char *text, const char *const *beginnings, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!sqlite3_strnicmp(text, beginnings[i], (int)strlen(beginnings[i])))
+            return true;
+    }
+    return false;
+}
+
+/* Does the failure of this statement say nothing of how it will do when it is no trial? */
+static bool is_excused(sqlite3 *db, const struct bough__guard *guard, const char *start)
+{
+    static const char *const outside[] = {"PRAGMA", "VACUUM", "BEGIN", "COMMIT", "END", "ROLLBACK"};
+    static const char *const lacking[] = {"no such function: ", "no such module: ", "no such collation sequence: "};
+    int code = sqlite3_errcode(db) & 0xFF;
+
+    if (!guard->is_trial)
+        return false;
+    if (code == SQLITE_ERROR || code == SQLITE_AUTH || code == SQLITE_LOCKED || code == SQLITE_BUSY)
+        return begins_with(start, outside, sizeof outside / sizeof outside[0]) ||
+               (guard->is_elsewhere &&
+                begins_with(sqlite3_errmsg(db), lacking, sizeof lacking / sizeof lacking[0]));
+    return false;
+}
+
 int bough__run_sql(sqlite3 *db, struct bough__guard *guard, const struct bough__sql_text *text)
 {
     const char *place = text->sql;
@@ -92,6 +118,8 @@ int bough__run_sql(sqlite3 *db, struct bough__guard *guard, const struct bough__
         }
         if (code != SQLITE_DONE)
             rc = fail(db, guard, code, text, start);
+        if (rc != BOUGH_OK && is_excused(db, guard, start))
+            rc = bough__statement_end(&place, start);
         sqlite3_finalize(statement);
     }
     return rc;

@@ -9,6 +9,9 @@ struct bough__guard {
     bool has_transaction;
     bool is_stepping;    /* a statement runs: VACUUM, which attaches a temporary database, may */
     const char *refused; /* what was, or NULL */
+    /* A text that is to run outside of transactions is tried inside of one: what none allows is passed over. */
+    bool is_trial;
+    bool is_elsewhere; /* and on another connection than it will: so are functions and modules that this one lacks */
 };
 void bough__guard_set(struct bough__guard *guard, sqlite3 *db);
 void bough__guard_remove(sqlite3 *db);

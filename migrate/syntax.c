@@ -85,8 +85,7 @@ static bool is_syntax_error(const char *message)
             !strcmp(message + length - (sizeof end - 1), end));
 }
 
-/* The end of a statement that SQLite did not get to the end of. */
-static int statement_end(const char **out, const char *start)
+int bough__statement_end(const char **out, const char *start)
 {
     for (const char *p = bough__token_start(start); *p;) {
         bool is_end = *p == ';';
@@ -127,7 +126,7 @@ static int check_statement(struct scratch *scratch, const char **place, const st
     if (is_syntax_error(sqlite3_errmsg(scratch->db)))
         return bough__migrate_fail_place(BOUGH_SQL, text, (size_t)(start - text->sql),
                                          sqlite3_error_offset(scratch->db), "%s", sqlite3_errmsg(scratch->db));
-    return statement_end(place, start);
+    return bough__statement_end(place, start);
 }
 
 static int check_text(struct scratch *scratch, const struct bough__sql_text *text)

@@ -9,4 +9,7 @@
  * the run. */
 int bough__syntax_check(const struct bough__plan *plan, size_t skip, sqlite3 *db);
 
+/* Where the statement that begins at `start` ends, for one that SQLite did not get to the end of. */
+int bough__statement_end(const char **out, const char *start);
+
 #endif

@@ -298,7 +298,7 @@ int bough__applied_read(struct bough__migrations *out, sqlite3 *db, const char *
 
 /* ---- writing ---- */
 
-static int make_tables(sqlite3 *db, const char *table)
+int bough__applied_make_tables(sqlite3 *db, const char *table)
 {
     bool has_main = false;
     bool has_own = false;
@@ -393,7 +393,7 @@ int bough__applied_store(sqlite3 *db, const char *table, const struct bough__mig
 {
     sqlite3_stmt *statement = NULL;
     char *stored_down = down_or_reason(migration, down);
-    int rc = stored_down ? make_tables(db, table) : bough__migrate_fail_memory();
+    int rc = stored_down ? bough__applied_make_tables(db, table) : bough__migrate_fail_memory();
 
     /* An ephemeral migration that had this version and is no longer defined. */
     if (rc == BOUGH_OK)
@@ -427,7 +427,7 @@ int bough__applied_replace(sqlite3 *db, const char *table, const struct bough__m
     bool keeps_sql = defined->is_deferred; /* what was made and run then is not in the file */
     const char *down = keeps_sql ? applied->down.sql : defined->down.sql;
     char *stored_down = down_or_reason(defined, down);
-    int rc = stored_down ? make_tables(db, table) : bough__migrate_fail_memory();
+    int rc = stored_down ? bough__applied_make_tables(db, table) : bough__migrate_fail_memory();
 
     if (rc == BOUGH_OK)
         rc = prepare(&statement, db, table,

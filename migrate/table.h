@@ -22,6 +22,8 @@ int bough__applied_read(struct bough__migrations *out, sqlite3 *db, const char *
  * what migration->up and down say); makes the tables when they are not there. */
 int bough__applied_store(sqlite3 *db, const char *table, const struct bough__migration *migration, const char *up,
                          const char *down, int64_t applied_at_ms);
+/* The tables alone. BOUGH_REFUSED: one of another shape is there. */
+int bough__applied_make_tables(sqlite3 *db, const char *table);
 /* BOUGH_REFUSED: the row is not there any more. */
 int bough__applied_forget(sqlite3 *db, const char *table, const struct bough__migration *applied);
 /* The stored migration takes up, down, checksums, flags and description of `defined`; its time and order stay. */

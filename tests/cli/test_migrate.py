@@ -309,12 +309,27 @@ class Runs(Case):
         self.ran(self.migrate("sync"), [], ["rebuild"])
         self.assertEqual(self.ask("SELECT count(*) FROM children"), [(3,)], "the old violation is nobody's fault")
         self.put("2", "orphans", "DELETE FROM parents;")
+        self.put("3", "more", "CREATE TABLE keyed(k PRIMARY KEY, p REFERENCES parents) WITHOUT ROWID; "
+                 "INSERT INTO keyed VALUES ('it''s', 8), (2, NULL);")
+        self.put("4", "fine", "CREATE TABLE fine(a);")
         message = self.refused(8, "sync")
-        for row in (1, 2):
-            self.assertIn(f"children row {row} refers to no row of parents", message)
-        self.assertNotIn("row 3", message)
-        self.fails(8, "migrate", "sync", "--not-atomic", "--db", "app.db")
+        self.assertEqual([line.split("migrations/")[-1] for line in message.splitlines()[1:]],
+                         ["2_orphans.sql: children row 1 refers to no row of parents",
+                          "2_orphans.sql: children row 2 refers to no row of parents",
+                          "3_more.sql: keyed row ('it''s') refers to no row of parents"])
+        self.assertIn("2_orphans.sql: ", self.fails(8, "migrate", "sync", "--not-atomic", "--db", "app.db"))
         self.assertEqual(self.ask("SELECT count(*) FROM parents"), [(2,)])
+
+    def test_violations_of_every_kind_of_key(self):
+        self.make("CREATE TABLE a(x PRIMARY KEY, y, UNIQUE (x, y)); CREATE TABLE c(i, j, z, PRIMARY KEY (i, j), "
+                  "FOREIGN KEY (i, j) REFERENCES a(x, y), FOREIGN KEY (z) REFERENCES nowhere) WITHOUT ROWID; "
+                  "CREATE TABLE t(k PRIMARY KEY, n INTEGER REFERENCES u) WITHOUT ROWID; CREATE TABLE u(id TEXT PRIMARY KEY)")
+        self.put("1", "fill", "INSERT INTO a VALUES (1, 2); INSERT INTO c VALUES (1, 2, NULL), (1, 3, NULL), (2, 2, 5); "
+                 "INSERT INTO u VALUES ('01'); INSERT INTO t VALUES ('k', 1);")
+        message = self.refused(8, "sync")
+        self.assertEqual([line.split("1_fill.sql: ")[-1] for line in message.splitlines()[1:]],
+                         ["a row of t refers to no row of u", "c row (1, 3) refers to no row of a",
+                          "c row (2, 2) refers to no row of a", "c row (2, 2) refers to no row of nowhere"])
 
     def test_deferred_migrations(self):
         self.make("CREATE TABLE a1(x); CREATE TABLE a2(x)")
@@ -349,8 +364,29 @@ class Runs(Case):
         self.assertEqual(self.migrate("sync"), NO_RUN)
         write(self.path("migrations"), "9_other.sql", "CREATE TABLE other(x);")
         self.ran(self.migrate("sync"), [], ["other"])
-        write(self.path("migrations"), "10_bad.sql", "-- ephemeral\nSELECT * FROM nosuch;")
-        self.assertIn("10_bad.sql:2", self.fails(8, "migrate", "sync", "--db", "app.db"))
+        write(self.path("migrations"), "10_bad.sql", "-- ephemeral\nINSERT INTO app VALUES (3);\nSELECT * FROM nosuch;")
+        self.assertIn("10_bad.sql:3", self.refused(8, "sync"))
+        self.put("11", "late", "CREATE TABLE late(x);", "DROP TABLE late;")
+        self.assertIn("10_bad.sql:3", self.refused(8, "sync"), "with something to do: nothing of it is done")
+        write(self.path("migrations"), "10_bad.sql", "-- ephemeral\nPRAGMA synchronous = OFF;\nINSERT INTO late VALUES (3); VACUUM;")
+        self.ran(self.migrate("sync"), [], ["late", "bad"])
+        self.assertEqual(self.ask("SELECT * FROM late"), [(3,)])
+        write(self.path("migrations"), "10_bad.sql", "-- ephemeral\nINSERT INTO late VALUES (4);\nSELECT * FROM nosuch;")
+        self.bough("migrate", "sync", "--db", "app.db", status=8)
+        self.assertEqual(self.ask("SELECT * FROM late"), [(3,)], "stored already, and all or nothing of it")
+
+    def test_redo_of_a_changed_ephemeral_migration(self):
+        self.three()
+        write(self.path("migrations"), "2_e.sql", "-- ephemeral\nPRAGMA recursive_triggers = ON;")
+        os.remove(self.path("migrations", "2_b.sql"))
+        self.migrate("sync")
+        write(self.path("migrations"), "2_e.sql", "-- ephemeral\nPRAGMA recursive_triggers = OFF;")
+        self.assertEqual(self.states(status=1)["e"], "changed")
+        done = self.bough("migrate", "redo", "--db", "app.db")
+        self.assertIn(b"2_e.sql has changed", done.err)
+        self.states()
+        self.assertIn("OFF", self.ask("SELECT up FROM migrations WHERE name = 'e'")[0][0])
+        self.ran(self.migrate("redo"), ["c"], ["c"])
 
     def test_kill_leaves_the_old_or_the_new_state(self):
         for i in range(1, 5):

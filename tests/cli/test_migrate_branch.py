@@ -401,6 +401,160 @@ class Branch(support.Case):
             self.assertTrue(self.migrate("status")["in_step"], how)
             self.assertEqual(self.value("main", "SELECT count(*) FROM migrations WHERE name = 'settings'"), 1)
 
+    def test_a_faulty_ephemeral_one_fails_the_run_as_a_whole(self):
+        self.two()
+        self.migration(9, "wrong", "PRAGMA synchronous = OFF; SELECT nothing;", head="-- ephemeral\n")
+        message = self.untouched(8, "sync")
+        self.assertIn("9_wrong.sql:3: ", message)
+        self.assertIn("SELECT nothing", message)
+        self.migration(9, "wrong", "CREATE TABLE half(a); INSERT INTO missing VALUES (1);", head="-- ephemeral\n")
+        self.untouched(8, "sync")
+        # What the run makes is there for it, and what a transaction does not let it do is no fault.
+        self.migration(9, "wrong", "PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; INSERT INTO tags VALUES (7); VACUUM;"
+                                   " BEGIN; SELECT count(*) FROM tags; COMMIT;", head="-- ephemeral\n")
+        self.assertEqual(self.names_in(self.migrate("sync")["applied"]), ["1 tags", "2 age", "9 wrong"])
+        self.assertEqual(self.value("main", "SELECT count(*) FROM tags WHERE a = 7"), 1)
+        self.migrate("sync")
+        self.assertEqual(self.value("main", "SELECT count(*) FROM tags WHERE a = 7"), 2)
+        # One that is stored already, and nothing else to do; one that goes wrong with what is rolled back.
+        self.migration(9, "wrong", "INSERT INTO tags VALUES (7); SELECT nothing;", head="-- ephemeral\n")
+        self.bough("migrate", "sync", status=8)
+        self.assertEqual(self.value("main", "SELECT count(*) FROM tags WHERE a = 7"), 2)
+        self.remove(1, "tags")
+        self.remove(2, "age")
+        self.remove(9, "wrong")
+        self.migration(10, "other", "SELECT * FROM tags;", head="-- ephemeral\n")
+        self.untouched(8, "sync")
+        self.assertIn("tags", self.tables())
+
+    def test_redo_of_a_changed_ephemeral_one(self):
+        self.two()
+        self.migration(3, "settings", "PRAGMA cache_size = 10;", head="-- ephemeral\n")
+        self.migrate("sync")
+        head, moves = self.head(), self.json("log", "main", "--moves")
+        self.migration(3, "settings", "PRAGMA cache_size = 20;", head="-- ephemeral\n")
+        self.assertEqual([m["state"] for m in self.migrate("status", status=1)["migrations"]],
+                         ["applied", "applied", "changed"])
+        would = self.migrate("redo", "--dry-run")
+        self.assertEqual((would["rolled_back"], would["applied"]), ([], []))
+        done = self.migrate("redo")
+        self.assertEqual((done["rolled_back"], done["applied"], done["commit"]), ([], [], head))
+        self.assertTrue(self.migrate("status")["in_step"])
+        self.assertIn("= 20", self.value("main", "SELECT up FROM migrations WHERE name = 'settings'"))
+        self.assertEqual((self.head(), self.json("log", "main", "--moves")), (head, moves))
+        # With another changed one, both take their new text.
+        self.migration(3, "settings", "PRAGMA cache_size = 30;", head="-- ephemeral\n")
+        self.migration(2, "age", "ALTER TABLE users ADD COLUMN years;", "ALTER TABLE users DROP COLUMN years;")
+        done = self.migrate("redo")
+        self.assertEqual((self.names_in(done["rolled_back"]), self.names_in(done["applied"])), (["2 age"], ["2 age"]))
+        self.assertTrue(self.migrate("status")["in_step"])
+        # It becomes an ordinary one.
+        self.migration(3, "settings", "CREATE TABLE settings(a);", "DROP TABLE settings;")
+        done = self.migrate("redo")
+        self.assertEqual((done["rolled_back"], self.names_in(done["applied"])), ([], ["3 settings"]))
+        self.assertTrue(self.migrate("status")["in_step"])
+        self.assertIn("settings", self.tables())
+        self.assertEqual(self.names_in(self.migrate("down")["rolled_back"]), ["3 settings"])
+        self.whole()
+
+    # ---- what only the migrator wrote is nothing in the way ----
+
+    def stored(self):
+        return self.sql("main", "SELECT defined_at, name, applied_at, up, down FROM migrations ORDER BY 1")
+
+    def test_ephemeral_ones_leave_the_way_back_open(self):
+        self.migration(1, "tags", "CREATE TABLE tags(a); INSERT INTO tags VALUES (1);")  # no down
+        self.migration(2, "wipe", "DELETE FROM orders WHERE id > 10;")
+        before = self.sql("main", "SELECT * FROM orders")
+        self.migrate("sync")
+        self.migration(5, "settings", "PRAGMA cache_size = 10;", head="-- ephemeral\n")
+        self.migrate("sync")
+        self.assertTrue(self.branch("main")["dirty"])
+        stored = self.stored()[0]
+        done = self.migrate("down")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 wipe"], True))
+        self.assertEqual(self.sql("main", "SELECT * FROM orders"), before)
+        self.assertEqual(self.stored()[0], [stored[0], stored[2]])
+        done = self.migrate("down")  # a commit of what is stored stands between
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["1 tags"], True))
+        self.assertEqual(self.tables(), "orders,users")
+        self.assertEqual(self.stored()[0], [stored[2]])
+        self.migrate("sync")
+        self.migration(6, "more", "PRAGMA cache_size = 11;", head="-- ephemeral\n")
+        self.migrate("sync")
+        self.bough("commit", "main", "-m", "by a person")
+        done = self.migrate("down", "2")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 wipe", "1 tags"], True))
+        self.assertEqual([m["name"] for m in self.migrate("status", status=1)["migrations"] if m["applied_at"]],
+                         ["settings", "more"])
+        self.whole()
+
+    def test_repair_leaves_the_way_back_open(self):
+        self.two()
+        self.migrate("sync")
+        self.migration(1, "tags", "CREATE TABLE tags(a); INSERT INTO tags VALUES (1), (2), (3);", "DROP TABLE tags;")
+        self.migrate("repair", "1")
+        done = self.migrate("down")
+        self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 age"], True))
+        self.assertIn("(3)", self.value("main", "SELECT up FROM migrations"))  # what was accepted stays so
+        self.assertEqual([m["state"] for m in self.migrate("status", status=1)["migrations"]], ["applied", "pending"])
+        self.migrate("up")
+        self.migration(2, "age", "ALTER TABLE users ADD COLUMN age ;", "SELECT 'wrong';")
+        self.migrate("repair", "2")
+        before = self.exported("main~2")
+        done = self.migrate("down")
+        self.assertTrue(done["by_overlay"])
+        self.assertEqual(self.exported("main"), before)
+        self.whole()
+
+    def test_whatever_else_was_written_closes_it(self):
+        """Each by itself, beside what the migrator wrote."""
+        self.sql("main", "CREATE TABLE auto(id INTEGER PRIMARY KEY AUTOINCREMENT, a); INSERT INTO auto(a) VALUES (1), (2); "
+                         "CREATE TABLE keyed(k PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO keyed VALUES (1, 1); "
+                         "CREATE TABLE big(a); INSERT INTO big VALUES (hex(zeroblob(20000)));"
+                         "CREATE VIRTUAL TABLE words USING fts5(w); INSERT INTO words VALUES ('one'); ANALYZE")
+        self.bough("commit")
+        self.two()
+        self.migrate("sync")
+        self.migration(5, "settings", "PRAGMA cache_size = 10;", head="-- ephemeral\n")
+        self.migrate("sync")
+        self.bough("commit")
+        start = self.head()
+        for sql in ("INSERT INTO users(name) VALUES ('x')", "UPDATE orders SET total = 0 WHERE id = 7", "DELETE FROM tags",
+                    "INSERT INTO auto(a) VALUES (3); DELETE FROM auto WHERE a = 3", "UPDATE sqlite_sequence SET seq = 50",
+                    "UPDATE keyed SET v = 2", "UPDATE big SET a = substr(a, 1, 39999) || '1'",
+                    "UPDATE big SET a = substr(a, 1, 30000) || '1' || substr(a, 30002)",
+                    "INSERT INTO words VALUES ('two')", "CREATE TABLE more(a)", "CREATE INDEX more ON users(name)",
+                    "CREATE VIEW v AS SELECT 1", "CREATE TRIGGER t AFTER INSERT ON users BEGIN SELECT 1; END",
+                    "PRAGMA user_version = 5", "PRAGMA application_id = 6", "CREATE INDEX mine ON migrations(name)",
+                    "UPDATE sqlite_stat1 SET stat = '9'", "DROP INDEX orders_user"):
+            with self.subTest(sql=sql):
+                self.sql("main", sql)
+                done = self.migrate("down")
+                self.assertEqual((self.names_in(done["rolled_back"]), done["by_overlay"]), (["2 age"], False))
+                self.bough("reset", "main", "--to", start)
+        self.assertTrue(self.migrate("down")["by_overlay"])
+        self.whole()
+
+    def test_violations_name_the_migration_that_brought_them(self):
+        self.sql("main", "CREATE TABLE children(id INTEGER PRIMARY KEY, u REFERENCES users(id)); "
+                         "CREATE TABLE keyed(k, l, u REFERENCES users(id), PRIMARY KEY (k, l)) WITHOUT ROWID; "
+                         "INSERT INTO children SELECT id, id FROM users; INSERT INTO keyed SELECT id, 'k', id FROM users")
+        self.bough("commit")
+        self.migration(1, "fine", "CREATE TABLE fine(a);")
+        self.migration(2, "cut", "DELETE FROM users WHERE id IN (3, 4); DELETE FROM keyed WHERE k = 4;")
+        self.migration(3, "heals", "INSERT INTO users(id, name) VALUES (4, 'again');")
+        self.migration(4, "cut_more", "DELETE FROM users WHERE id = 9; DELETE FROM keyed WHERE k = 9;")
+        lines = self.untouched(8, "sync").splitlines()[1:]
+        self.assertEqual([line.replace("migrations/", "") for line in lines],
+                         ["2_cut.sql: children row 3 refers to no row of users",
+                          "2_cut.sql: keyed row (3, 'k') refers to no row of users",
+                          "4_cut_more.sql: children row 9 refers to no row of users"])
+        failed = self.migrate("check", status=1)["failed"]
+        self.assertEqual([(f["version"], f["step"]) for f in failed], [("2", "up")])
+        for row in ("children row 3 ", "children row 4 ", "keyed row (3, 'k') "):
+            self.assertIn(row, failed[0]["message"])
+
     # ---- check, adopt, dump ----
 
     def test_check(self):

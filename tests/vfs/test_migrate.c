@@ -95,6 +95,35 @@ TEST(ephemeral_on_the_caller_s_connection)
     end();
 }
 
+static void nothing(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    (void)values;
+    sqlite3_result_null(context);
+}
+
+/* What only the caller's connection has is no fault beforehand; all else is, before the branch moves. */
+TEST(ephemeral_ones_are_tried_before_the_branch_moves)
+{
+    bough_migration defined[] = {
+        two[0], {.defined_at_ms = 3, .name = "session", .up = "SELECT mine(a) FROM tags; SELECT 1 FROM nowhere",
+                 .ephemeral = true}};
+    bough_migration_run run;
+    begin();
+    CODE(SQLITE_OK, sqlite3_create_function(db, "mine", 1, SQLITE_UTF8, NULL, nothing, NULL, NULL));
+    ASSERT_CODE(BOUGH_SQL, migrate(&run, defined, 2, NULL));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "nowhere"));
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'tags'"), 0);
+    defined[1].up = "SELECT mine(a) FROM tags; CREATE TEMP TABLE seen(a); INSERT INTO seen VALUES (1)";
+    ASSERT_OK(migrate(&run, defined, 2, NULL));
+    ck_assert_uint_eq(run.applied_count, 2);
+    bough_migration_run_release(&run);
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM seen"), 1);
+    defined[1].up = "SELECT mine(a, 1) FROM tags"; /* nothing else to do */
+    ASSERT_CODE(BOUGH_SQL, migrate(&run, defined, 2, NULL));
+    end();
+}
+
 TEST(a_busy_connection_is_refused)
 {
     bough_migration_run run;
@@ -201,6 +230,7 @@ int main(void)
     static const struct harness_case cases[] = {
         CASE(forwards_and_back),
         CASE(ephemeral_on_the_caller_s_connection),
+        CASE(ephemeral_ones_are_tried_before_the_branch_moves),
         CASE(a_busy_connection_is_refused),
         CASE(a_writer_comes_in_between),
         CASE(whatever_fails_changes_nothing),
