@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -306,6 +307,62 @@ TEST(nothing_is_their_child)
     bough_store_close(store);
 }
 
+/* Something happens between the look at what is forked and the transaction that forks it: there the branch's layer is
+ * looked for. */
+static struct {
+    int (*lstat)(const char *path, struct stat *out);
+    bough_store *other;
+    const char *revealed; /* NULL: main is deleted */
+} meanwhile;
+
+static int lstat_late(const char *path, struct stat *out)
+{
+    bough__os.lstat = meanwhile.lstat;
+    if (meanwhile.revealed)
+        reveal(meanwhile.other, meanwhile.revealed, "kept");
+    else
+        ASSERT_OK(drop(meanwhile.other, "main", false));
+    return bough__os.lstat(path, out);
+}
+
+static void fork_meanwhile(bough_store *store, const char *from, bool reveals)
+{
+    meanwhile.other = fixture_open();
+    meanwhile.revealed = reveals ? from : NULL;
+    meanwhile.lstat = bough__os.lstat;
+    bough__os.lstat = lstat_late;
+    fixture_fork(store, "plain", from);
+    ck_assert(bough__os.lstat == meanwhile.lstat);
+    bough_store_close(meanwhile.other);
+    assert_whole(store);
+}
+
+TEST(the_parent_goes_while_one_is_forked)
+{
+    bough_store *store = fixture_store(3);
+    bough_branches got;
+    const char *name = hide(store, "x");
+    fork_meanwhile(store, name, false);
+    ASSERT_OK(bough_branch_get(&got, store, "plain"));
+    ck_assert_ptr_null(got.items[0].parent);
+    bough_branches_release(&got);
+    ck_assert_uint_eq(fixture_read(store, "plain", 0), 1);
+    bough_store_close(store);
+}
+
+TEST(one_is_revealed_while_it_is_forked)
+{
+    bough_store *store = fixture_store(3);
+    bough_branches got;
+    const char *name = hide(store, "x");
+    fork_meanwhile(store, name, true);
+    ASSERT_OK(bough_branch_get(&got, store, "plain"));
+    ck_assert_str_eq(got.items[0].parent, "kept");
+    bough_branches_release(&got);
+    ASSERT_CODE(BOUGH_REFUSED, drop(store, "kept", false)); /* now it has a child */
+    bough_store_close(store);
+}
+
 TEST(an_expired_parent_goes)
 {
     bough_store *store = fixture_store(3);
@@ -555,6 +612,8 @@ int main(void)
         CASE(its_pages_are_kept),
         CASE(the_parent_may_go),
         CASE(nothing_is_their_child),
+        CASE(the_parent_goes_while_one_is_forked),
+        CASE(one_is_revealed_while_it_is_forked),
         CASE(an_expired_parent_goes),
         CASE(they_live_as_long_as_their_handle),
         CASE(descriptors_stay),
