@@ -6,8 +6,8 @@
  *
  * An error of writing pages back is told once to each descriptor that was open then, and perhaps to nobody who opens
  * the file later. So a descriptor through which something was written stays open until all of it is durable. Where
- * there are too many of those, the layer is synced first. A sync that fails poisons the layer (layer_locks.c), which
- * says as much as the descriptor did.
+ * there are too many of those, or the layer is closed while other processes go on with it, it is synced first. A sync
+ * that fails poisons the layer (layer_locks.c), which says as much as the descriptor did.
  *
  * The list's mutex is taken under any other but the pool's and the table's of descriptors. No system call but close()
  * is made under it.
@@ -56,11 +56,12 @@ static bool is_idle(const struct bough__layer *layer)
     return layer->file.users == 0 && !layer->shm.is_private;
 }
 
-/* Nothing is lost with the descriptor. While nobody uses it, nobody of this process writes. */
+/* Nothing is lost with the descriptor. While nobody uses it, nobody of this process writes. Of a branch that is gone
+ * nobody will miss a transaction that no commit made durable. */
 static bool is_settled(const struct bough__layer *layer)
 {
-    return !layer->is_writer || bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED ||
-           bough__shm_durable(&layer->shm) >= bough__shm_newest(&layer->shm);
+    return layer->fd < 0 || bough__shm_durable(&layer->shm) >= layer->lazy_txn ||
+           bough__shm_flags(&layer->shm) & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE);
 }
 
 static void close_file(struct bough__layer *layer)
@@ -83,6 +84,18 @@ static bool close_settled(void)
 /* ---- giving back ---- */
 
 /* Gives up the mutex while it syncs; the layer does not go away meanwhile, since it is in use. */
+static void settle(struct bough__layer *layer)
+{
+    uint64_t newest = bough__shm_newest(&layer->shm);
+    layer->file.users++;
+    pthread_mutex_unlock(&mutex);
+    if (bough__layer_sync(layer) == BOUGH_OK)
+        bough__shm_raise_durable(&layer->shm, newest);
+    pthread_mutex_lock(&mutex);
+    layer->file.users--;
+}
+
+/* False also when it was written to meanwhile. */
 static bool sync_and_close(void)
 {
     struct bough__layer *layer = first;
@@ -90,15 +103,8 @@ static bool sync_and_close(void)
         layer = layer->file.next;
     if (layer == NULL)
         return false;
-    uint64_t newest = bough__shm_newest(&layer->shm), holds = layer->file.holds;
-    layer->file.users++;
-    pthread_mutex_unlock(&mutex);
-    int rc = bough__layer_sync(layer);
-    if (rc == BOUGH_OK)
-        bough__shm_raise_durable(&layer->shm, newest);
-    pthread_mutex_lock(&mutex);
-    /* Others may write on all the while; it is what this process has written that has to be durable. */
-    bool is_ready = --layer->file.users == 0 && ((rc == BOUGH_OK && holds == layer->file.holds) || is_settled(layer));
+    settle(layer);
+    bool is_ready = is_idle(layer) && is_settled(layer);
     if (is_ready)
         close_file(layer);
     return is_ready;
@@ -135,7 +141,6 @@ void bough__layer_hold_file(struct bough__layer *layer)
         return;
     pthread_mutex_lock(&mutex);
     layer->file.users++;
-    layer->file.holds++;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -217,17 +222,29 @@ void bough__layer_close_file(struct bough__layer *layer)
     pthread_mutex_unlock(&mutex);
 }
 
+/* Somebody who makes room syncs it. */
+static void wait_for_others(void)
+{
+    pthread_mutex_unlock(&mutex);
+    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+    pthread_mutex_lock(&mutex);
+}
+
 void bough__layer_lose_file(struct bough__layer *layer)
 {
+    struct bough__error_state error;
+    bough__error_save(&error);
     pthread_mutex_lock(&mutex);
-    while (layer->file.users != 0) { /* somebody who makes room syncs it */
-        pthread_mutex_unlock(&mutex);
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-        pthread_mutex_lock(&mutex);
+    while (layer->file.users != 0 || !is_settled(layer)) {
+        if (layer->file.users != 0)
+            wait_for_others();
+        else
+            settle(layer);
     }
     if (layer->fd >= 0)
         close_file(layer);
     pthread_mutex_unlock(&mutex);
+    bough__error_restore(&error);
 }
 
 /* ---- fork() ---- */

@@ -44,10 +44,10 @@ struct bough__layer {
     uint8_t *write_buffer;     /* txn.c; NULL until the first write */
     struct bough__recycler recycler;
     bool is_writer; /* this process has written: it keeps track of dead frames */
+    uint64_t lazy_txn; /* the newest that this process published before it was durable; layer_fd.c */
     struct { /* layer_fd.c alone */
         struct bough__layer *previous, *next;
         unsigned users;
-        uint64_t holds;
         dev_t device; /* of the file, since it was opened first; inode 0: it never was */
         ino_t inode;
     } file;
@@ -69,7 +69,8 @@ int bough__layer_open_file(struct bough__layer *layer);
 /* Makes it; the writer's. */
 int bough__layer_make_file(struct bough__layer *layer, const struct bough__layer_identity *identity,
                            struct bough__layer_slot *slot);
-/* Closes it at once: the writer's, who wrote nothing. The second: nobody holds it, and the layer goes away. */
+/* Closes it at once: the writer's, who wrote nothing. The second: the layer goes away, and what this process has
+ * written there is durable first. */
 void bough__layer_close_file(struct bough__layer *layer);
 void bough__layer_lose_file(struct bough__layer *layer);
 /* Puts a new generation's overlay and slot in place and publishes. Takes the mutex; takes over the overlay. */

@@ -708,6 +708,8 @@ static int commit_by_log(struct bough__txn *txn, enum bough__durability durabili
     struct bough__log_record record = {0};
     struct bough__log_position position = {0};
     int rc = write_record(txn, &record, &position, durability);
+    if (rc == BOUGH_OK && durability == BOUGH__LAZY)
+        txn->layer->lazy_txn = record.txn;
     if (rc == BOUGH_OK)
         publish(txn, &record, &position);
     /* After publishing: a mark beyond the newest transaction would speak for another one, should this writer die. */

@@ -1,10 +1,8 @@
 /* test_hazards.c - what a layer meets when processes die or failures come at the worst moment. Each case brings about
  * one such moment: a process is stopped at a gate or killed in a system call, or one call of the system fails. */
 #include "faultos.h"
-#include "harness.h"
+#include "layers.h"
 
-#include "bough.h"
-#include "layer_state.h"
 #include "os.h"
 
 #include <errno.h>
@@ -14,116 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-enum { BLOCK = 1024, LAYER = 2 };
-
-static struct bough__space *space;
-static struct bough__layer *layer;
-
-/* ---- the store ---- */
-
-static void make_store(void)
-{
-    static const char *const folders[] = {"s.bough", "s.bough/layers", "s.bough/nodes", "s.bough/run"};
-    harness_remove_tree(harness_path("s.bough"));
-    for (size_t i = 0; i < COUNT_OF(folders); i++)
-        ck_assert_int_eq(mkdir(harness_path(folders[i]), 0700), 0);
-    ASSERT_OK(bough__space_create(harness_path("s.bough"), 0600));
-}
-
-static void open_layer(uint32_t number, const struct bough__tree *head)
-{
-    struct bough__layer_owner owner = {.number = number, .branch = "b"};
-    if (head != NULL)
-        owner.head = *head;
-    ASSERT_OK(bough__space_open(&space, harness_path("s.bough")));
-    ASSERT_OK(bough__layer_open(&layer, space, &owner));
-}
-
-static void close_layer(void)
-{
-    bough__layer_close(layer);
-    bough__space_close(space);
-}
-
-static struct bough__txn *begin(void)
-{
-    struct bough__snapshot snapshot = {0};
-    struct bough__txn *txn = NULL;
-    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
-    ASSERT_OK(bough__txn_begin(&txn, &snapshot));
-    ASSERT_OK(bough__txn_set_block_size(txn, BLOCK));
-    bough__snapshot_release(&snapshot);
-    return txn;
-}
-
-static void write_pages(struct bough__txn *txn, uint64_t first, uint64_t end, int byte)
-{
-    uint8_t page[BLOCK];
-    memset(page, byte, sizeof page);
-    for (uint64_t block = first; block < end; block++)
-        ASSERT_OK(bough__txn_write(txn, block, page));
-}
-
-/* Blocks first .. end - 1 get the byte. */
-static int transaction(uint64_t first, uint64_t end, int byte, enum bough__durability durability)
-{
-    uint64_t number = 0;
-    struct bough__txn *txn = begin();
-    write_pages(txn, first, end, byte);
-    int rc = bough__txn_commit(txn, durability, &number);
-    bough__txn_end(txn);
-    return rc;
-}
-
-/* Blocks first .. end - 1 hold the byte. */
-static void check_pages(const struct bough__snapshot *snapshot, uint64_t first, uint64_t end, int byte)
-{
-    uint8_t page[BLOCK];
-    for (uint64_t block = first; block < end; block++) {
-        ASSERT_OK(bough__snapshot_read(snapshot, block, page, block % 2 == 0));
-        ck_assert_int_eq(page[0], byte);
-    }
-}
-
-/* ---- other processes ---- */
-
-struct gate {
-    int ends[2];
-};
-
-static struct gate make_gate(void)
-{
-    struct gate gate;
-    ck_assert_int_eq(pipe(gate.ends), 0);
-    return gate;
-}
-
-static void pass(struct gate *gate, char word)
-{
-    if (write(gate->ends[1], &word, 1) != 1)
-        _exit(9);
-}
-
-static char wait_at(struct gate *gate)
-{
-    char word = 0;
-    if (read(gate->ends[0], &word, 1) != 1)
-        _exit(9);
-    return word;
-}
-
-static void end_child(pid_t child, int signal)
-{
-    int status = 0;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    if (signal != 0)
-        ck_assert_int_eq(WTERMSIG(status), signal);
-    else
-        ck_assert_int_eq(status, 0);
-}
 
 static int die_in_sync(int fd)
 {
@@ -475,13 +364,6 @@ TEST(short_readers_beside_a_long_one)
     ck_assert_int_lt(st.st_size, 2 << 20);
     bough__snapshot_release(&stays);
     close_layer();
-}
-
-static void checkpoint(void)
-{
-    struct bough__txn *txn = begin();
-    ASSERT_OK(bough__layer_checkpoint(layer, NULL));
-    bough__txn_end(txn);
 }
 
 /* Pages turn out equal to those of a commit when they are folded: the tree keeps the commit's frames, and the new ones

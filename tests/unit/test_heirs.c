@@ -1,0 +1,310 @@
+/* test_heirs.c - what a process leaves behind when it dies or closes a layer, and what becomes of it in the hands of those
+ * who have the layer open then or open it next.
+ */
+#include "layers.h"
+#include "simdisk.h"
+
+#include "os.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { FIRST_BOOT = 1, SECOND_BOOT = 2 };
+
+/* ---- a header that may be in the page cache alone ---- */
+
+/* Has the layer open until it is told to go, and is the last one then. */
+static pid_t start_witness(struct gate *is_open, struct gate *go)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    simdisk_install(harness_path("s.bough"), FIRST_BOOT);
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 40, 'a', BOUGH__DURABLE));
+    checkpoint(); /* the log has a chunk from now on that the next ones are written to, too */
+    ASSERT_OK(transaction(0, 40, 'b', BOUGH__DURABLE));
+    pass(is_open, 'o');
+    wait_at(go);
+    ck_assert(bough__shm_flags(&layer->shm) & BOUGH__SHM_HEADER);
+    close_layer();
+    _exit(0);
+}
+
+/* A new header is written and not synced when its writer dies. */
+static void die_in_a_checkpoint(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        simdisk_resume(FIRST_BOOT);
+        open_layer(LAYER, NULL);
+        simdisk_crash_at(SIMDISK_SYNC, 2, SIMDISK_KILL, 0); /* nodes, header */
+        checkpoint();
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == SIMDISK_KILLED);
+}
+
+/* Writes to the log of that header, and the power fails. */
+static void write_and_lose_power(uint64_t seed)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        simdisk_resume(FIRST_BOOT);
+        open_layer(LAYER, NULL);
+        ASSERT_OK(transaction(0, 40, 'c', BOUGH__LAZY));
+        simdisk_power_loss(SIMDISK_TORN, seed);
+        _exit(0);
+    }
+    end_child(child, 0);
+}
+
+static void look_after_the_loss(uint64_t seed)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct bough__snapshot snapshot = {0};
+        simdisk_resume(SECOND_BOOT);
+        open_layer(LAYER, NULL);
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        ck_assert_msg(snapshot.txn == 2 || snapshot.txn == 3, "seed %d: transaction %d", (int)seed, (int)snapshot.txn);
+        check_pages(&snapshot, 0, 40, snapshot.txn == 2 ? 'b' : 'c');
+        bough__snapshot_release(&snapshot);
+        close_layer();
+        _exit(0);
+    }
+    end_child(child, 0);
+}
+
+/* The last one to close the layer has not looked at the header, so he must not say that all is well: who opens the layer
+ * next believes what he finds, and may write over the log that the old header needs. */
+TEST(a_header_that_nobody_synced)
+{
+    simdisk_share();
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct gate is_open = make_gate(), go = make_gate();
+        make_store();
+        pid_t witness = start_witness(&is_open, &go);
+        wait_at(&is_open);
+        die_in_a_checkpoint();
+        pass(&go, 'g');
+        end_child(witness, 0);
+        write_and_lose_power(seed);
+        look_after_the_loss(seed);
+        for (int i = 0; i < 2; i++) {
+            close(is_open.ends[i]);
+            close(go.ends[i]);
+        }
+    }
+}
+
+/* ---- what was written without a sync ---- */
+
+/* Has the layer open, writes when it is told to, and goes at the word 'e'. */
+static pid_t start_other(struct gate *ask, struct gate *answer)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    open_layer(LAYER, NULL);
+    for (char word = 'o'; word != 'e'; word = wait_at(ask)) {
+        if (word == 'l' || word == 'd')
+            ASSERT_OK(transaction(0, 5, word, word == 'l' ? BOUGH__LAZY : BOUGH__DURABLE));
+        pass(answer, bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED ? 'p' : 'o');
+    }
+    close_layer();
+    _exit(0);
+}
+
+static char tell(struct gate *ask, struct gate *answer, char word)
+{
+    pass(ask, word);
+    return wait_at(answer);
+}
+
+static struct {
+    int (*fdatasync)(int fd);
+    unsigned count;
+    bool fail;
+} syncs;
+
+static int counted_sync(int fd)
+{
+    syncs.count++;
+    if (!syncs.fail)
+        return syncs.fdatasync(fd);
+    errno = EIO;
+    return -1;
+}
+
+static void count_syncs(void)
+{
+    syncs.fdatasync = bough__os.fdatasync;
+    bough__os.fdatasync = counted_sync;
+}
+
+static unsigned syncs_of_closing(void)
+{
+    syncs.count = 0;
+    close_layer();
+    return syncs.count;
+}
+
+/* What a process wrote is durable when it has closed the branch, whoever has it open still: afterwards nobody may learn
+ * of an error of writing it back. What others wrote, and what was synced already, costs nothing. */
+TEST(a_writer_goes_while_others_stay)
+{
+    struct gate ask = make_gate(), answer = make_gate();
+    make_store();
+    pid_t other = start_other(&ask, &answer);
+    wait_at(&answer);
+    count_syncs();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 20, 'a', BOUGH__DURABLE));
+    ck_assert_uint_eq(syncs_of_closing(), 0);
+    open_layer(LAYER, NULL);
+    for (int i = 0; i < 3; i++)
+        ASSERT_OK(transaction(0, 20, 'b', BOUGH__LAZY));
+    ck_assert_uint_eq(syncs_of_closing(), 1);
+    open_layer(LAYER, NULL);
+    ck_assert_uint_eq(bough__shm_durable(&layer->shm), 4);
+    ck_assert_uint_eq(syncs_of_closing(), 0);
+    /* One that is synced beside one of another's that is not, and one that another has synced. */
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 20, 'c', BOUGH__DURABLE));
+    ck_assert_int_eq(tell(&ask, &answer, 'l'), 'o');
+    ck_assert_uint_eq(syncs_of_closing(), 0);
+    open_layer(LAYER, NULL);
+    ck_assert_uint_eq(bough__shm_durable(&layer->shm), 5);
+    ASSERT_OK(transaction(0, 20, 'd', BOUGH__LAZY));
+    ck_assert_int_eq(tell(&ask, &answer, 'd'), 'o');
+    ck_assert_uint_eq(syncs_of_closing(), 0);
+    pass(&ask, 'e');
+    end_child(other, 0);
+}
+
+/* The disk says no at that sync: those who stay write it anew before they write on. */
+TEST(a_writer_goes_and_its_sync_fails)
+{
+    struct bough__snapshot snapshot = {0};
+    struct gate ask = make_gate(), answer = make_gate();
+    make_store();
+    pid_t other = start_other(&ask, &answer);
+    wait_at(&answer);
+    count_syncs();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 20, 'a', BOUGH__DURABLE));
+    ASSERT_OK(transaction(0, 20, 'b', BOUGH__LAZY));
+    syncs.fail = true;
+    ck_assert_uint_eq(syncs_of_closing(), 1);
+    syncs.fail = false;
+    ck_assert_int_eq(tell(&ask, &answer, '?'), 'p');
+    ck_assert_int_eq(tell(&ask, &answer, 'd'), 'o');
+    open_layer(LAYER, NULL);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ck_assert_uint_eq(bough__shm_durable(&layer->shm), 3);
+    check_pages(&snapshot, 0, 5, 'd');
+    check_pages(&snapshot, 5, 20, 'b');
+    struct bough__entry entry = {0};
+    ASSERT_OK(bough__snapshot_entry(&entry, &snapshot, 10, false));
+    ck_assert_uint_ge(entry.frame, 40); /* neither of the two that were written before */
+    bough__snapshot_release(&snapshot);
+    close_layer();
+    pass(&ask, 'e');
+    end_child(other, 0);
+}
+
+/* While one thread makes room and syncs the layer for that, another one closes it. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t moved;
+    int (*close)(int fd);
+    int fd; /* that is being synced; -1: none */
+    bool has_waited, was_closed;
+} room = {.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER, .fd = -1};
+
+/* In the place of the C library's, for the engine too: who closes the layer waits so. */
+int nanosleep(const struct timespec *time, struct timespec *rest)
+{
+    pthread_mutex_lock(&room.mutex);
+    room.has_waited = room.has_waited || room.fd >= 0;
+    pthread_cond_broadcast(&room.moved);
+    pthread_mutex_unlock(&room.mutex);
+    return clock_nanosleep(CLOCK_MONOTONIC, 0, time, rest);
+}
+
+static int noticed_close(int fd)
+{
+    pthread_mutex_lock(&room.mutex);
+    room.was_closed = room.was_closed || (fd >= 0 && fd == room.fd);
+    pthread_cond_broadcast(&room.moved);
+    pthread_mutex_unlock(&room.mutex);
+    return room.close(fd);
+}
+
+/* Lasts until the other thread has come to the descriptor. */
+static int long_sync(int fd)
+{
+    pthread_mutex_lock(&room.mutex);
+    room.fd = fd;
+    pthread_cond_broadcast(&room.moved);
+    while (!room.has_waited && !room.was_closed)
+        pthread_cond_wait(&room.moved, &room.mutex);
+    pthread_mutex_unlock(&room.mutex);
+    int rc = syncs.fdatasync(fd);
+    pthread_mutex_lock(&room.mutex);
+    room.fd = -1;
+    pthread_mutex_unlock(&room.mutex);
+    return rc;
+}
+
+static void *make_room(void *nothing)
+{
+    (void)nothing;
+    return bough__layer_spare_file() ? &room : NULL;
+}
+
+TEST(a_layer_is_closed_while_a_thread_syncs_it)
+{
+    void *has_spared = NULL;
+    pthread_t thread;
+    struct gate ask = make_gate(), answer = make_gate();
+    make_store();
+    pid_t other = start_other(&ask, &answer);
+    wait_at(&answer);
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 20, 'a', BOUGH__LAZY));
+    syncs.fdatasync = bough__os.fdatasync;
+    room.close = bough__os.close;
+    bough__os.fdatasync = long_sync;
+    bough__os.close = noticed_close;
+    ck_assert_int_eq(pthread_create(&thread, NULL, make_room, NULL), 0);
+    pthread_mutex_lock(&room.mutex);
+    while (room.fd < 0)
+        pthread_cond_wait(&room.moved, &room.mutex);
+    pthread_mutex_unlock(&room.mutex);
+    close_layer();
+    ck_assert_int_eq(pthread_join(thread, &has_spared), 0);
+    ck_assert_ptr_nonnull(has_spared);
+    ck_assert(room.has_waited && !room.was_closed);
+    pass(&ask, 'e');
+    end_child(other, 0);
+}
+
+int main(void)
+{
+    static const struct harness_case cases[] = {
+        CASE(a_header_that_nobody_synced),
+        CASE(a_writer_goes_while_others_stay),
+        CASE(a_writer_goes_and_its_sync_fails),
+        CASE(a_layer_is_closed_while_a_thread_syncs_it),
+    };
+    return harness_run("heirs", cases, COUNT_OF(cases));
+}
