@@ -513,7 +513,7 @@ static int attach(struct bough__layer *layer)
     if (rc != BOUGH_OK) {
         struct bough__error_state error;
         bough__error_save(&error);
-        bough__layer_lose_file(layer);
+        bough__layer_close_file(layer);
         /* The file of a layer that is poisoned or was left by the dead stays, so that the next opener knows. */
         bough__shm_close(&layer->shm,
                          first && !same_boot && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED));
@@ -588,6 +588,7 @@ static void finish_file(struct bough__layer *layer)
 
 static void detach(struct bough__layer *layer)
 {
+    bough__layer_settle_file(layer); /* before anybody has to wait for us */
     bool last = bough__shm_is_last(&layer->shm);
     if (last)
         bough__layer_resolve_if_free(layer);
@@ -596,7 +597,7 @@ static void detach(struct bough__layer *layer)
     if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER | BOUGH__SHM_PREPARED)))
         finish_file(layer);
     bough__layer_let_file(layer);
-    bough__layer_lose_file(layer);
+    bough__layer_close_file(layer);
     if (last && flags & BOUGH__SHM_USELESS && bough__os.unlink(layer->path) == 0)
         bough__files_forget(layer->space->files, BOUGH__LAYER_FILE, layer->number);
     flags = bough__shm_flags(&layer->shm);

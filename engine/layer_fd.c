@@ -230,7 +230,7 @@ static void wait_for_others(void)
     pthread_mutex_lock(&mutex);
 }
 
-void bough__layer_lose_file(struct bough__layer *layer)
+void bough__layer_settle_file(struct bough__layer *layer)
 {
     struct bough__error_state error;
     bough__error_save(&error);
@@ -241,8 +241,6 @@ void bough__layer_lose_file(struct bough__layer *layer)
         else
             settle(layer);
     }
-    if (layer->fd >= 0)
-        close_file(layer);
     pthread_mutex_unlock(&mutex);
     bough__error_restore(&error);
 }

@@ -69,10 +69,11 @@ int bough__layer_open_file(struct bough__layer *layer);
 /* Makes it; the writer's. */
 int bough__layer_make_file(struct bough__layer *layer, const struct bough__layer_identity *identity,
                            struct bough__layer_slot *slot);
-/* Closes it at once: the writer's, who wrote nothing. The second: the layer goes away, and what this process has
- * written there is durable first. */
+/* Closes it at once: nothing was written through it, or it was settled. */
 void bough__layer_close_file(struct bough__layer *layer);
-void bough__layer_lose_file(struct bough__layer *layer);
+/* For who is about to close the layer: what this process has written there is durable, and no other thread uses the
+ * descriptor, nor will any. */
+void bough__layer_settle_file(struct bough__layer *layer);
 /* Puts a new generation's overlay and slot in place and publishes. Takes the mutex; takes over the overlay. */
 void bough__layer_install(struct bough__layer *layer, struct bough__overlay *overlay,
                           const struct bough__layer_slot *slot, const struct bough__published *state);

@@ -1,5 +1,5 @@
-/* test_heirs.c - what a process leaves behind when it dies or closes a layer, and what becomes of it in the hands of those
- * who have the layer open then or open it next.
+/* test_heirs.c - what a process leaves behind when it dies or closes a layer, and what becomes of it in the hands of
+ * those who have the layer open then, or open it next.
  */
 #include "layers.h"
 #include "simdisk.h"
@@ -83,8 +83,8 @@ static void look_after_the_loss(uint64_t seed)
     end_child(child, 0);
 }
 
-/* The last one to close the layer has not looked at the header, so he must not say that all is well: who opens the layer
- * next believes what he finds, and may write over the log that the old header needs. */
+/* The last one to close the layer has not looked at the header, so he must not say that all is well: who opens the
+ * layer next believes what he finds, and may write over the log that the old header needs. */
 TEST(a_header_that_nobody_synced)
 {
     simdisk_share();
