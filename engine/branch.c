@@ -29,7 +29,8 @@ int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *st
     return rc;
 }
 
-int bough__branch_layer(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row)
+int bough__branch_open(struct bough__layer **out, bool *out_protected, struct bough_store *store,
+                       const struct bough__branch_row *row)
 {
     struct bough__branch_row now = {0};
     struct bough__error_state error;
@@ -48,12 +49,19 @@ int bough__branch_layer(struct bough__layer **out, struct bough_store *store, co
      * we are one, so later commits raise the hold that we see. */
     if (rc == BOUGH_OK)
         bough__layer_hold(*out, now.held_txn);
+    *out_protected = now.is_protected;
     bough__branch_row_clear(&now);
     if (rc != BOUGH_OK) {
         bough__layer_close(*out);
         *out = NULL;
     }
     return rc;
+}
+
+int bough__branch_layer(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row)
+{
+    bool is_protected = false;
+    return bough__branch_open(out, &is_protected, store, row);
 }
 
 int bough__branch_look(struct bough_store *store, int64_t branch_id, const struct bough__layer *layer)
@@ -74,15 +82,15 @@ int bough__branch_follow(struct bough__layer **out, bool *out_protected, struct 
     struct bough__branch_row row = {0};
     int rc = BOUGH_STALE;
     *out = NULL;
+    *out_protected = false;
     for (int tries = 0; rc == BOUGH_STALE && tries < BOUGH__STALE_TRIES; tries++) {
         bough__branch_row_clear(&row);
         rc = bough__catalog_branch_by_id(&row, store->catalog, branch_id);
         if (rc == BOUGH_NOT_FOUND)
             rc = bough__fail(BOUGH_GONE, "the branch was deleted");
         else if (rc == BOUGH_OK && row.layer != bough__layer_number(layer))
-            rc = bough__branch_layer(out, store, &row);
+            rc = bough__branch_open(out, out_protected, store, &row);
     }
-    *out_protected = rc == BOUGH_OK && row.is_protected;
     bough__branch_row_clear(&row);
     return rc;
 }

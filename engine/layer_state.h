@@ -16,6 +16,8 @@
 /* What keeps a fork in milliseconds (I2): beyond either, the writer folds its overlay into the tree. */
 #define BOUGH__LOG_LIMIT (256u << 10)
 #define BOUGH__UNHASHED_LIMIT (8u << 20)
+/* Beyond it, where checkpoints fail for want of room or of descriptors, no transaction begins until one succeeds. */
+#define BOUGH__LOG_MUST (16u << 20)
 
 struct bough__layer {
     struct bough__layer *next; /* in the space's list, under its mutex, as are references */

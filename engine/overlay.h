@@ -41,6 +41,7 @@ struct bough__overlay {
     struct bough__decision decision;     /* stands or falls with this */
     uint64_t size_bytes;
     uint64_t log_bytes; /* of records in this generation */
+    uint64_t failed_bytes; /* as many when a checkpoint failed the last time; the writer's */
     /* Guarded by the lock. */
     pthread_rwlock_t lock;
     struct bough__overlay_entry *entries;

@@ -43,6 +43,9 @@ void bough__target_clear(struct bough__target *target);
  * deleted before this process could be seen as one of its openers. BOUGH_GONE: deleted; BOUGH_STALE: its layer was
  * replaced, read the row again. */
 int bough__branch_layer(struct bough__layer **out, struct bough_store *store, const struct bough__branch_row *row);
+/* The same for who is going to write: as the row says then. Who is protected later tells those who have it open. */
+int bough__branch_open(struct bough__layer **out, bool *out_protected, struct bough_store *store,
+                       const struct bough__branch_row *row);
 /* For who has the layer open and finds it doubtful: BOUGH_OK, it is the branch's as before; BOUGH_STALE, the branch has
  * another one; BOUGH_GONE, it was deleted. */
 int bough__branch_look(struct bough_store *store, int64_t branch_id, const struct bough__layer *layer);

@@ -466,17 +466,22 @@ static void drop_frame(struct bough__txn *txn, uint64_t frame)
         (void)bough__frames_add(&txn->dropped, frame, 1);
 }
 
-/* Who keeps the writer lock over several transactions (locking_mode=EXCLUSIVE) heals before the next one begins. */
+/* Who keeps the writer lock over several transactions (locking_mode=EXCLUSIVE) heals before the next one begins. A log
+ * that no checkpoint has shortened for long would take memory without end, and could not be read one day. */
 static int heal_first(struct bough__txn *txn)
 {
-    uint32_t flags = bough__shm_flags(&txn->layer->shm) & (BOUGH__SHM_POISONED | BOUGH__SHM_PREPARED);
-    if (txn->is_dirty || flags == 0)
+    struct bough__layer *layer = txn->layer;
+    uint32_t flags = bough__shm_flags(&layer->shm) & (BOUGH__SHM_POISONED | BOUGH__SHM_PREPARED);
+    bool is_long = layer->overlay->log_bytes > BOUGH__LOG_MUST;
+    if (txn->is_dirty || (flags == 0 && !is_long))
         return BOUGH_OK;
-    int rc = bough__layer_resolve(txn->layer);
-    if (rc == BOUGH_OK && bough__shm_newest(&txn->layer->shm) != txn->base.txn)
-        rc = bough__fail(BOUGH_IO, "branch '%s': a transaction was committed that had failed", txn->layer->branch);
+    int rc = bough__layer_resolve(layer);
+    if (rc == BOUGH_OK && bough__shm_newest(&layer->shm) != txn->base.txn)
+        rc = bough__fail(BOUGH_IO, "branch '%s': a transaction was committed that had failed", layer->branch);
     if (rc == BOUGH_OK && flags & BOUGH__SHM_POISONED)
-        rc = bough__layer_heal(txn->layer);
+        rc = bough__layer_heal(layer);
+    else if (rc == BOUGH_OK && is_long)
+        rc = bough__layer_checkpoint(layer, NULL);
     if (rc == BOUGH_OK)
         rc = keep_base(txn);
     if (rc == BOUGH_OK)
@@ -719,10 +724,14 @@ static int commit_by_log(struct bough__txn *txn, enum bough__durability durabili
     return rc;
 }
 
+/* After one that failed a while passes, since each reads the whole overlay. */
 static bool wants_checkpoint(const struct bough__layer *layer, uint32_t block_size)
 {
-    return layer->overlay->log_bytes > BOUGH__LOG_LIMIT ||
-           (uint64_t)layer->overlay->block_count * block_size > BOUGH__UNHASHED_LIMIT;
+    const struct bough__overlay *overlay = layer->overlay;
+    if (overlay->log_bytes < overlay->failed_bytes + overlay->failed_bytes / 4)
+        return false;
+    return overlay->log_bytes > BOUGH__LOG_LIMIT ||
+           (uint64_t)overlay->block_count * block_size > BOUGH__UNHASHED_LIMIT;
 }
 
 /* What the committed transaction dropped and did not need again. */
@@ -748,8 +757,10 @@ void bough__txn_conclude(struct bough__txn *txn, int rc)
 {
     struct bough__error_state error;
     bough__error_save(&error);
-    if (rc == BOUGH_OK && wants_checkpoint(txn->layer, txn->block_size))
-        (void)bough__layer_checkpoint(txn->layer, NULL); /* the transaction is in; the next commit tries again */
+    /* The transaction is in, whatever comes of this; a later commit tries again. */
+    if (rc == BOUGH_OK && wants_checkpoint(txn->layer, txn->block_size) &&
+        bough__layer_checkpoint(txn->layer, NULL) != BOUGH_OK)
+        txn->layer->overlay->failed_bytes = txn->layer->overlay->log_bytes;
     if (rc == BOUGH_OK) {
         give_back(txn);
         bough__recycler_settle(&txn->layer->recycler, true);

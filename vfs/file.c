@@ -796,6 +796,7 @@ struct bough__file *bough__file_of(sqlite3_file *handle)
 static int open_target_once(struct bough__file *file, bough_store *store, const char *ref)
 {
     struct bough__target target;
+    bool is_protected = false;
     int rc = bough__target_resolve(&target, store, ref);
     if (rc != BOUGH_OK)
         return rc;
@@ -804,9 +805,9 @@ static int open_target_once(struct bough__file *file, bough_store *store, const 
         if (rc == BOUGH_OK)
             file->is_pinned = file->is_fixed = file->is_readonly = true;
     } else {
-        rc = bough__branch_layer(&file->layer, store, &target.branch);
+        rc = bough__branch_open(&file->layer, &is_protected, store, &target.branch);
         file->branch_id = target.branch.id;
-        file->is_readonly = file->is_readonly || target.branch.is_protected;
+        file->is_readonly = file->is_readonly || is_protected;
     }
     bough__target_clear(&target);
     return rc;

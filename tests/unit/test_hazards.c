@@ -736,6 +736,51 @@ TEST(no_room_for_a_new_generations_slot)
     }
 }
 
+/* No node can be written, so that every checkpoint fails, while the layer has room. Transactions go on for a while; but
+ * a log without end would take memory without end, and could not be read one day. */
+static int (*open_anything)(const char *path, int flags, mode_t mode);
+
+static int open_but_nodes(const char *path, int flags, mode_t mode)
+{
+    if (!strstr(path, "/nodes/"))
+        return open_anything(path, flags, mode);
+    errno = ENOSPC;
+    return -1;
+}
+
+TEST(checkpoints_fail_for_long)
+{
+    enum { BLOCKS = 2000, ROUNDS = 2 * BOUGH__LOG_MUST / (BLOCKS * BOUGH__LOG_ENTRY_SIZE) };
+    int rc = BOUGH_OK, done = 0;
+    struct bough__snapshot snapshot = {0};
+    make_store();
+    open_layer(LAYER, NULL);
+    open_anything = bough__os.open;
+    bough__os.open = open_but_nodes;
+    for (; rc == BOUGH_OK && done < ROUNDS; done++) {
+        uint64_t number = 0;
+        struct bough__txn *txn = begin();
+        uint8_t page[BLOCK] = {(uint8_t)done};
+        rc = bough__txn_write(txn, 0, page);
+        memset(page, 0, sizeof page); /* these take no room but in the log */
+        for (uint64_t block = 1; rc == BOUGH_OK && block < BLOCKS; block++)
+            rc = bough__txn_write(txn, block, page);
+        if (rc == BOUGH_OK)
+            ASSERT_OK(bough__txn_commit(txn, BOUGH__LAZY, &number));
+        bough__txn_end(txn);
+    }
+    ck_assert_int_eq(rc, BOUGH_FULL);
+    ck_assert_int_gt(done, ROUNDS / 4);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ck_assert_uint_eq(snapshot.txn, (uint64_t)done - 1);
+    check_pages(&snapshot, 0, 1, (uint8_t)(done - 2));
+    bough__snapshot_release(&snapshot);
+    bough__os.open = open_anything;
+    ASSERT_OK(transaction(0, 1, 'z', BOUGH__DURABLE));
+    ck_assert_uint_eq(layer->slot.generation, 2);
+    close_layer();
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -750,6 +795,7 @@ int main(void)
                                          CASE(no_room_for_a_new_generations_slot),
                                          CASE(a_commit_beside_a_bulk_transaction),
                                          CASE(opening_during_a_checkpoint),
+                                         CASE(checkpoints_fail_for_long),
                                          CASE(the_last_slot_rots),
                                          CASE(a_generation_read_before_its_last_slot),
                                          CASE(a_generation_read_before_its_last_slot_closed)};

@@ -660,6 +660,64 @@ static void write_as_the_branch_moves(bool deletes, int expected)
 TEST(moved_between_the_look_and_the_lock) { write_as_the_branch_moves(false, SQLITE_BUSY_SNAPSHOT); }
 TEST(deleted_between_the_look_and_the_lock) { write_as_the_branch_moves(true, SQLITE_READONLY_DBMOVED); }
 
+/* ---- between the look at the row and the opening of the layer */
+
+static struct {
+    int (*lock)(int fd, int command, struct flock *lock);
+    int ask[2], answer[2];
+} protector;
+
+static void protect_in_another_process(bool is_protected)
+{
+    const char *path = harness_path("s.bough");
+    ck_assert(pipe(protector.ask) == 0 && pipe(protector.answer) == 0);
+    if (fork() != 0)
+        return;
+    bough_store *own = NULL;
+    bough_branches was = {0};
+    char word = 0;
+    if (read(protector.ask[0], &word, 1) != 1 || bough_store_open(&own, path, NULL) != BOUGH_OK ||
+        bough_branch_protect(&was, own, "main", is_protected) != BOUGH_OK ||
+        write(protector.answer[1], "p", 1) != 1)
+        _exit(1);
+    _exit(0);
+}
+
+/* The first lock of a layer that is taken: nobody has it open yet. */
+static int lock_protected(int fd, int command, struct flock *lock)
+{
+    char word = 0;
+    if (lock->l_start < (off_t)BOUGH__STORE_LAYER_BYTES)
+        return protector.lock(fd, command, lock);
+    bough__os.lock = protector.lock;
+    ck_assert_int_eq(write(protector.ask[1], "g", 1), 1);
+    ck_assert_int_eq(read(protector.answer[0], &word, 1), 1);
+    return bough__os.lock(fd, command, lock);
+}
+
+static void open_as_it_is_protected(bool is_protected)
+{
+    bough_branches was;
+    begin();
+    sqlite3 *db = database_open();
+    database_fill(db, 20, 100);
+    database_close(db);
+    ASSERT_OK(bough_branch_protect(&was, store, "main", !is_protected));
+    bough_branches_release(&was);
+    protect_in_another_process(is_protected);
+    protector.lock = bough__os.lock;
+    bough__os.lock = lock_protected;
+    db = database_open();
+    ck_assert(bough__os.lock == protector.lock);
+    ck_assert_int_eq(database_number(db, "SELECT count(*) FROM t"), 20);
+    CODE(is_protected ? SQLITE_READONLY : SQLITE_OK, database_try(db, "INSERT INTO t(b) VALUES('x')") & 0xff);
+    database_close(db);
+    bough_store_close(store);
+}
+
+TEST(protected_between_the_look_and_the_opening) { open_as_it_is_protected(true); }
+TEST(unprotected_between_the_look_and_the_opening) { open_as_it_is_protected(false); }
+
 TEST(another_page_size_comes_in)
 {
     begin();
@@ -950,6 +1008,8 @@ int main(void)
         CASE(the_heir_of_a_killed_mover_deletes),
         CASE(moved_between_the_look_and_the_lock),
         CASE(deleted_between_the_look_and_the_lock),
+        CASE(protected_between_the_look_and_the_opening),
+        CASE(unprotected_between_the_look_and_the_opening),
         CASE(another_page_size_comes_in),
         CASE(a_vacuum_changes_the_page_size),
         CASE(a_vacuum_in_exclusive_mode),
