@@ -142,7 +142,7 @@ static int print_script(struct diff *diff)
 {
     struct bough__names contents = {NULL, 0};
     struct bough__script script = {diff->out, diff->from_db.handle,    diff->to_db.handle, &diff->outcome.schema,
-                                   &contents, &diff->outcome.contents, diff->table};
+                                   &contents, &diff->outcome.contents, diff->table,        NULL};
     sqlite3 *failed = NULL;
     int code = SQLITE_OK;
 
@@ -258,6 +258,19 @@ static void print_count(FILE *file, uint64_t count, const char *what, const char
     *comma = ", ";
 }
 
+static void print_columns(FILE *file, const struct bough__table_outcome *table)
+{
+    for (size_t i = 0; i < table->new_columns.count; i++) {
+        fputs("column   renamed  ", file);
+        out_line(file, table->old_columns.items[i]);
+        fputs(" to ", file);
+        out_line(file, table->new_columns.items[i]);
+        fputs(" in ", file);
+        out_line(file, table->name);
+        putc('\n', file);
+    }
+}
+
 static int print_tables(struct diff *diff)
 {
     int rc = BOUGH_OK;
@@ -276,6 +289,7 @@ static int print_tables(struct diff *diff)
         print_count(diff->out, table->counts.removed, "removed", &comma);
         print_count(diff->out, table->counts.changed, "changed", &comma);
         fputs(table->is_counted ? "\n" : "  rows: not known\n", diff->out);
+        print_columns(diff->out, table);
         if (cli_has(diff->cli, "rows"))
             rc = print_rows(diff, table, NULL);
     }
@@ -437,8 +451,10 @@ const struct cli_command cmd_diff = {
     .details =
         "Compares the REFs A and B, the current branch by default: pages, tables with their rows, indexes, views and "
         "triggers. Only tables whose SQL or pages differ are read. Rows are matched by primary key; a table without "
-        "one is compared as a multiset, so that VACUUM changes nothing. Where columns differ, the common ones count."
-        "\n\nThe script of --sql is one transaction. It writes a table whose SQL changed as a whole. A changeset "
+        "one is compared as a multiset, so that VACUUM changes nothing. Where columns differ, the common ones count; a "
+        "column that only got another name is the same column."
+        "\n\nThe script of --sql is one transaction. It writes a table whose SQL changed as a whole, unless renamed "
+        "columns are all that changed. A changeset "
         "holds rows of tables with a primary key; other changes are refused.",
     .example = "bough diff main premium --schema\nshows what premium changed in the schema of main",
     .options = option_table,

@@ -61,6 +61,13 @@ static void put_line(void *context, char sign, const char *line)
              line);
 }
 
+static void put_columns(FILE *file, const struct bough__table_outcome *table)
+{
+    for (size_t i = 0; table && i < table->new_columns.count; i++)
+        page_put(file, "<p>The column <code>%s</code> is now <code>%s</code>.</p>\n", table->old_columns.items[i],
+                 table->new_columns.items[i]);
+}
+
 static void put_change(FILE *file, const struct review_side *side, const struct bough__schema_change *change)
 {
     struct sql_lines from = sql_lines_of(change->from_sql);
@@ -68,9 +75,12 @@ static void put_change(FILE *file, const struct review_side *side, const struct 
     char *label = out_format("%s %s", change->type, change->name);
     enum review_fate fate = review_fate(side, label);
 
-    page_put(file, "<details open><summary>%s <span class=\"chip %s\">%s</span></summary>\n<pre class=\"diff\">", label,
+    page_put(file, "<details open><summary>%s <span class=\"chip %s\">%s</span></summary>\n", label,
              fate == REVIEW_LOST || fate == REVIEW_BROKEN ? "bad" : "", review_fate_word(fate));
     free(label);
+    if (!strcmp(change->type, "table"))
+        put_columns(file, review_find_table(side, change->name));
+    fputs("<pre class=\"diff\">", file);
     sql_lines_diff(&from, &to, put_line, file);
     fputs("</pre></details>\n", file);
     sql_lines_release(&from);

@@ -99,7 +99,7 @@ static void print_line(const struct rows_diff *printer, char sign, sqlite3_stmt 
     putc('\n', printer->file);
 }
 
-static void json_row(const struct rows_diff *printer, const char *key, sqlite3_stmt *row)
+static void json_row(const struct rows_diff *printer, const char *key, sqlite3_stmt *row, bool in_from)
 {
     json_key(printer->json, key);
     if (!row) {
@@ -108,7 +108,7 @@ static void json_row(const struct rows_diff *printer, const char *key, sqlite3_s
     }
     json_open(printer->json, '{');
     for (size_t i = 0; i < printer->rows->count; i++) {
-        json_key(printer->json, printer->rows->columns[i].name);
+        json_key(printer->json, in_from ? printer->rows->columns[i].from_name : printer->rows->columns[i].name);
         rows_json_value(printer->json, row, i);
     }
     json_close(printer->json, '}');
@@ -124,8 +124,8 @@ int rows_diff_print(void *context, enum bough_change change, sqlite3_stmt *from,
     }
     json_open(printer->json, '{');
     json_put_string(printer->json, "status", bough__change_name(change));
-    json_row(printer, "from", from);
-    json_row(printer, "to", to);
+    json_row(printer, "from", from, true);
+    json_row(printer, "to", to, false);
     json_close(printer->json, '}');
     return SQLITE_OK;
 }

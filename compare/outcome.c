@@ -70,6 +70,19 @@ int bough__outcome_open_rows(struct bough__rows *out, sqlite3 **out_failed, sqli
     return rc;
 }
 
+static int note_columns(struct bough__table_outcome *table, const struct bough__rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct bough__column *column = &rows->columns[i];
+
+        if (sqlite3_stricmp(column->from_name, column->name) != 0 &&
+            (!bough__names_add(&table->old_columns, column->from_name) ||
+             !bough__names_add(&table->new_columns, column->name)))
+            return SQLITE_NOMEM;
+    }
+    return SQLITE_OK;
+}
+
 /* A virtual table whose module is not there has no rows that could be read. */
 static int count_rows(struct bough__outcome *outcome, struct bough__table_outcome *table, sqlite3 **out_failed,
                       sqlite3 *from, sqlite3 *to)
@@ -77,6 +90,8 @@ static int count_rows(struct bough__outcome *outcome, struct bough__table_outcom
     struct bough__rows rows = {0};
     int rc = bough__outcome_open_rows(&rows, out_failed, from, to, outcome, table);
 
+    if (rc == SQLITE_OK)
+        rc = note_columns(table, &rows);
     if (rc == SQLITE_OK)
         rc = bough__rows_walk(&table->counts, out_failed, &rows, NULL, NULL);
     table->is_counted = rc == SQLITE_OK;
@@ -95,6 +110,8 @@ static void drop_table(struct bough__outcome *outcome, size_t at)
 {
     free(outcome->tables[at].name);
     free(outcome->tables[at].old_name);
+    bough__names_release(&outcome->tables[at].old_columns);
+    bough__names_release(&outcome->tables[at].new_columns);
     outcome->table_count--;
     memmove(&outcome->tables[at], &outcome->tables[at + 1], (outcome->table_count - at) * sizeof outcome->tables[0]);
 }

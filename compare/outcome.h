@@ -11,6 +11,7 @@ struct bough__table_outcome {
     char *old_name; /* of a renamed one, else NULL */
     enum bough_change change;
     bool has_other_sql;
+    struct bough__names old_columns, new_columns; /* the renamed ones, in pairs */
     bool is_counted; /* false: a virtual table that this SQLite cannot read */
     struct bough__row_counts counts;
 };

@@ -25,31 +25,36 @@ static bool is_ordered_whole(const struct bough__rows *rows)
     return rows->key_count == 0 || rows->key_may_be_null;
 }
 
-static void append_order(sqlite3_str *sql, const struct bough__rows *rows)
+static const char *name_in(const struct bough__rows *rows, size_t column, bool in_from)
+{
+    return in_from ? rows->columns[column].from_name : rows->columns[column].name;
+}
+
+static void append_order(sqlite3_str *sql, const struct bough__rows *rows, bool in_from)
 {
     const char *comma = " ORDER BY ";
 
     for (size_t i = 0; i < rows->key_count; i++, comma = ", ")
-        sqlite3_str_appendf(sql, "%st.\"%w\" COLLATE %s", comma, rows->columns[i].name,
+        sqlite3_str_appendf(sql, "%st.\"%w\" COLLATE %s", comma, name_in(rows, i, in_from),
                             collation_in_sql(rows, rows->columns[i].collation));
     if (!is_ordered_whole(rows))
         return;
     for (size_t i = 0; i < rows->count; i++, comma = ", ")
-        sqlite3_str_appendf(sql, "%st.\"%w\" COLLATE %s", comma, rows->columns[i].name,
+        sqlite3_str_appendf(sql, "%st.\"%w\" COLLATE %s", comma, name_in(rows, i, in_from),
                             collation_in_sql(rows, "BINARY"));
     for (size_t i = 0; i < rows->count; i++, comma = "||")
-        sqlite3_str_appendf(sql, "%stypeof(t.\"%w\")", comma, rows->columns[i].name);
+        sqlite3_str_appendf(sql, "%stypeof(t.\"%w\")", comma, name_in(rows, i, in_from));
 }
 
 /* Where the walk is in the order of rowids, one range is read after the other; else all of them at once, because rows
  * of different ranges must be sorted. */
-static void append_table(sqlite3_str *sql, const struct bough__rows *rows, const char *table)
+static void append_table(sqlite3_str *sql, const struct bough__rows *rows, const char *table, bool in_from)
 {
     if (!rows->ranges || !rows->ranges->count)
         sqlite3_str_appendf(sql, " FROM main.\"%w\" AS t%s", table, rows->ranges ? " WHERE 0" : "");
     else if (rows->key_is_rowid)
         sqlite3_str_appendf(sql, " FROM main.\"%w\" AS t WHERE t.\"%w\" BETWEEN ?1 AND ?2", table,
-                            rows->columns[0].name);
+                            name_in(rows, 0, in_from));
     else
         sqlite3_str_appendf(sql,
                             " FROM json_each(?1) AS r CROSS JOIN main.\"%w\" AS t WHERE t.\"%w\" "
@@ -76,8 +81,9 @@ struct reader {
     size_t next_range;
 };
 
-static int open_reader(struct reader *reader, const struct bough__rows *rows, sqlite3 *handle, const char *table)
+static int open_reader(struct reader *reader, const struct bough__rows *rows, bool in_from)
 {
+    sqlite3 *handle = in_from ? rows->from : rows->to;
     sqlite3_str *sql = sqlite3_str_new(handle);
     char *text = NULL;
     int rc = SQLITE_NOMEM;
@@ -85,11 +91,11 @@ static int open_reader(struct reader *reader, const struct bough__rows *rows, sq
     reader->rows = rows;
     sqlite3_str_appendall(sql, "SELECT ");
     for (size_t i = 0; i < rows->count; i++)
-        sqlite3_str_appendf(sql, "%st.\"%w\"", i ? ", " : "", rows->columns[i].name);
+        sqlite3_str_appendf(sql, "%st.\"%w\"", i ? ", " : "", name_in(rows, i, in_from));
     sqlite3_str_appendall(sql, rows->count ? "" : "1");
-    append_table(sql, rows, table);
+    append_table(sql, rows, in_from ? rows->from_name : rows->to_name, in_from);
     if (rows->from && rows->to)
-        append_order(sql, rows);
+        append_order(sql, rows, in_from);
     text = sqlite3_str_finish(sql);
     if (text)
         rc = sqlite3_prepare_v2(handle, text, -1, &reader->statement, NULL);
@@ -214,10 +220,10 @@ int bough__rows_walk(struct bough__row_counts *out, sqlite3 **out_failed, const 
     memset(out, 0, sizeof *out);
     *out_failed = rows->from;
     if (rows->from)
-        rc = open_reader(&walk.from, rows, rows->from, rows->from_name);
+        rc = open_reader(&walk.from, rows, true);
     if (rc == SQLITE_OK && rows->to) {
         *out_failed = rows->to;
-        rc = open_reader(&walk.to, rows, rows->to, rows->to_name);
+        rc = open_reader(&walk.to, rows, false);
     }
     if (rc == SQLITE_OK)
         rc = merge(&walk, out_failed);

@@ -10,7 +10,7 @@
 #include "values.h"
 
 struct bough__column {
-    char *name;
+    char *name, *from_name; /* in `to` and in `from`; the same where it is on one side alone */
     const char *collation; /* of a key column: what makes keys equal */
     bool is_own_collation; /* the column itself has that one */
 };

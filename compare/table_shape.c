@@ -1,4 +1,5 @@
 /* table_shape.c - bough__rows_open: the columns and the key by which two tables are compared; see table_rows.h. */
+#include "columns.h"
 #include "table_rows.h"
 
 #include <stdlib.h>
@@ -7,26 +8,30 @@
 /* ---- one table ---- */
 
 struct shape {
-    struct bough__column *columns;
+    struct bough__columns all;     /* in the table's order */
+    struct bough__column *columns; /* those that are compared, the key's first */
+    size_t *at;                    /* parallel to columns: where it stands in `all` */
     size_t count, key_count;
     bool key_may_be_null, has_unique, is_virtual;
     bool taken[3]; /* columns called like the rowid */
     bool without_rowid, has_key_index;
-    struct bough__names stored; /* of each column in the table's order, what decides how it is stored */
 };
 static const char *const rowid_names[] = {"rowid", "oid", "_rowid_"};
 
-static void columns_release(struct bough__column *columns, size_t count)
+static void free_columns(struct bough__column *columns, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         free(columns[i].name);
+        free(columns[i].from_name);
+    }
     free(columns);
 }
 
 static void shape_release(struct shape *shape)
 {
-    columns_release(shape->columns, shape->count);
-    bough__names_release(&shape->stored);
+    free_columns(shape->columns, shape->count);
+    free(shape->at);
+    bough__columns_release(&shape->all);
 }
 
 static int prepare(sqlite3_stmt **out, sqlite3 *handle, const char *sql, const char *argument)
@@ -36,18 +41,19 @@ static int prepare(sqlite3_stmt **out, sqlite3 *handle, const char *sql, const c
     return rc == SQLITE_OK ? sqlite3_bind_text(*out, 1, argument, -1, SQLITE_STATIC) : rc;
 }
 
-static int add_column(struct shape *shape, const char *name)
+static int add_column(struct shape *shape, const char *name, size_t at)
 {
     struct bough__column *columns = bough__grow(shape->columns, shape->count, sizeof columns[0]);
+    size_t *places = bough__grow(shape->at, shape->count, sizeof places[0]);
 
-    if (!columns)
+    shape->columns = columns ? columns : shape->columns;
+    shape->at = places ? places : shape->at;
+    if (!columns || !places)
         return SQLITE_NOMEM;
-    shape->columns = columns;
-    columns[shape->count] = (struct bough__column){name ? strdup(name) : NULL, "BINARY", true};
-    if (!columns[shape->count].name)
-        return SQLITE_NOMEM;
+    columns[shape->count] = (struct bough__column){strdup(name), strdup(name), "BINARY", true};
+    places[shape->count] = at;
     shape->count++;
-    return SQLITE_OK;
+    return columns[shape->count - 1].name && columns[shape->count - 1].from_name ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 static int read_kind(struct shape *shape, sqlite3 *handle, const char *table)
@@ -64,48 +70,38 @@ static int read_kind(struct shape *shape, sqlite3 *handle, const char *table)
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* The columns that are stored, those of the primary key first. */
-static int read_columns(struct shape *shape, sqlite3 *handle, const char *table)
+/* The columns of the primary key, then the others. Generated columns follow from them. */
+static int choose_columns(struct shape *shape)
 {
-    sqlite3_stmt *statement = NULL;
-    int rc = prepare(&statement, handle,
-                     "SELECT name, pk, \"notnull\", hidden FROM pragma_table_xinfo(?1, 'main') "
-                     "ORDER BY pk = 0, pk, cid",
-                     table);
+    int rc = SQLITE_OK;
 
-    while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(statement, 0);
+    for (size_t place = 1; rc == SQLITE_OK && place <= shape->all.count; place++) {
+        for (size_t i = 0; rc == SQLITE_OK && i < shape->all.count; i++) {
+            const struct bough__table_column *column = &shape->all.items[i];
 
-        for (size_t i = 0; i < 3 && name; i++)
-            shape->taken[i] = shape->taken[i] || !sqlite3_stricmp(name, rowid_names[i]);
-        rc = SQLITE_OK;
-        if (sqlite3_column_int(statement, 3) != 0)
-            continue;
-        rc = add_column(shape, name);
-        if (rc == SQLITE_OK && sqlite3_column_int(statement, 1) > 0) {
+            if (column->is_hidden || column->key_place != place)
+                continue;
+            rc = add_column(shape, column->name, i);
             shape->key_count++;
-            shape->key_may_be_null |= !shape->without_rowid && !sqlite3_column_int(statement, 2);
+            shape->key_may_be_null |= !shape->without_rowid && !column->is_not_null;
         }
     }
-    sqlite3_finalize(statement);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    for (size_t i = 0; rc == SQLITE_OK && i < shape->all.count; i++) {
+        if (!shape->all.items[i].is_hidden && !shape->all.items[i].key_place)
+            rc = add_column(shape, shape->all.items[i].name, i);
+    }
+    return rc;
 }
 
-static int read_stored(struct shape *shape, sqlite3 *handle, const char *table)
+static int read_columns(struct shape *shape, sqlite3 *handle, const char *table)
 {
-    sqlite3_stmt *statement = NULL;
-    int rc = prepare(&statement, handle,
-                     "SELECT json_array(name, type, dflt_value, pk, hidden) FROM pragma_table_xinfo(?1, 'main') "
-                     "ORDER BY cid",
-                     table);
+    int rc = bough__columns_read(&shape->all, handle, table);
 
-    while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        const char *text = (const char *)sqlite3_column_text(statement, 0);
-
-        rc = text && bough__names_add(&shape->stored, text) ? SQLITE_OK : SQLITE_NOMEM;
+    for (size_t i = 0; rc == SQLITE_OK && i < shape->all.count; i++) {
+        for (size_t k = 0; k < 3; k++)
+            shape->taken[k] = shape->taken[k] || !sqlite3_stricmp(shape->all.items[i].name, rowid_names[k]);
     }
-    sqlite3_finalize(statement);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return rc == SQLITE_OK ? choose_columns(shape) : rc;
 }
 
 /* The name among SQLite's own collations; NULL: one of the application's, which may not be at hand. */
@@ -177,8 +173,6 @@ static int read_shape(struct shape *shape, sqlite3 *handle, const char *table)
 
     if (rc == SQLITE_OK)
         rc = read_columns(shape, handle, table);
-    if (rc == SQLITE_OK)
-        rc = read_stored(shape, handle, table);
     if (rc == SQLITE_OK && shape->is_virtual)
         shape->key_count = 0;
     else if (rc == SQLITE_OK)
@@ -193,26 +187,36 @@ static int read_shape(struct shape *shape, sqlite3 *handle, const char *table)
 /* A virtual table's rowid is its key, and stands with the columns. */
 static int add_rowid(struct shape *shape, const char *name)
 {
-    struct bough__column last = {NULL, NULL, false};
-    int rc = add_column(shape, name);
+    struct bough__column last = {0};
+    int rc = add_column(shape, name, BOUGH__NO_COLUMN);
 
     if (rc != SQLITE_OK)
         return rc;
     last = shape->columns[shape->count - 1];
     memmove(shape->columns + 1, shape->columns, (shape->count - 1) * sizeof last);
+    memmove(shape->at + 1, shape->at, (shape->count - 1) * sizeof shape->at[0]);
     shape->columns[0] = last;
+    shape->at[0] = BOUGH__NO_COLUMN;
     shape->key_count = 1;
     return SQLITE_OK;
 }
 
 /* ---- two tables ---- */
 
+/* Where the column stands in the other table; the rowid has no place in either. */
+static size_t place_in_other(const struct shape *shape, size_t column)
+{
+    size_t at = shape->at[column];
+
+    return at == BOUGH__NO_COLUMN ? at : shape->all.items[at].partner;
+}
+
 static bool same_key(const struct shape *a, const struct shape *b)
 {
     bool same = a->key_count == b->key_count;
 
     for (size_t i = 0; same && i < a->key_count; i++)
-        same = !sqlite3_stricmp(a->columns[i].name, b->columns[i].name) &&
+        same = (a->at[i] == BOUGH__NO_COLUMN) == (b->at[i] == BOUGH__NO_COLUMN) && place_in_other(a, i) == b->at[i] &&
                !strcmp(a->columns[i].collation, b->columns[i].collation);
     return same;
 }
@@ -220,52 +224,74 @@ static bool same_key(const struct shape *a, const struct shape *b)
 /* Columns may have been added behind the others, which leaves rows as they are. */
 static bool is_stored_alike(const struct shape *a, const struct shape *b)
 {
-    size_t count = a->stored.count < b->stored.count ? a->stored.count : b->stored.count;
+    size_t count = a->all.count < b->all.count ? a->all.count : b->all.count;
     bool alike =
         a->without_rowid == b->without_rowid && a->has_key_index == b->has_key_index && a->is_virtual == b->is_virtual;
 
     for (size_t i = 0; alike && i < count; i++)
-        alike = !strcmp(a->stored.items[i], b->stored.items[i]);
+        alike = a->all.items[i].partner == i && !strcmp(a->all.items[i].stored, b->all.items[i].stored);
     return alike;
 }
 
-static bool has_column(const struct shape *shape, const char *name)
+/* NULL: the other table does not store it. */
+static const struct bough__column *find_other(const struct shape *shape, size_t column, const struct shape *other)
 {
-    for (size_t i = 0; i < shape->count; i++) {
-        if (!sqlite3_stricmp(shape->columns[i].name, name))
-            return true;
+    for (size_t i = 0; i < other->count; i++) {
+        if (other->at[i] == place_in_other(shape, column) && (other->at[i] != BOUGH__NO_COLUMN || other->is_virtual))
+            return &other->columns[i];
     }
-    return false;
+    return NULL;
 }
 
-static void keep_common_columns(struct shape *shape, const struct shape *other)
+static int keep_common_columns(struct shape *shape, const struct shape *other)
 {
     size_t kept = 0;
+    bool done = true;
 
     for (size_t i = 0; i < shape->count; i++) {
-        if (has_column(other, shape->columns[i].name))
-            shape->columns[kept++] = shape->columns[i];
+        struct bough__column column = shape->columns[i];
+        const struct bough__column *found = find_other(shape, i, other);
+
+        free(column.from_name);
+        column.from_name = found ? strdup(found->name) : NULL;
+        done = done && (!found || column.from_name);
+        if (found)
+            shape->columns[kept++] = column;
         else
-            free(shape->columns[i].name);
+            free(column.name);
     }
     shape->count = kept;
+    return done ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-static int fit(struct bough__rows *out, struct shape *to, struct shape *from)
+/* What stands on one side alone is compared with nothing, as if with itself. */
+static int match(struct shape *to, struct shape *from, const struct bough__rows *rows, sqlite3 **out_failed)
 {
-    int rc = SQLITE_OK;
+    const struct bough__columns_side before = {&from->all, rows->from, rows->from_name};
+    const struct bough__columns_side after = {&to->all, rows->to, rows->to_name};
+
+    if (from != to)
+        return bough__columns_match(out_failed, &before, &after);
+    for (size_t i = 0; i < to->all.count; i++)
+        to->all.items[i].partner = i;
+    return SQLITE_OK;
+}
+
+static int fit(struct bough__rows *out, sqlite3 **out_failed, struct shape *to, struct shape *from)
+{
+    int rc = match(to, from, out, out_failed);
 
     out->rowid = rowid_name(to, from);
     out->is_virtual = to->is_virtual;
-    if (to->is_virtual && from->is_virtual && out->rowid) {
+    if (rc == SQLITE_OK && to->is_virtual && from->is_virtual && out->rowid) {
         rc = add_rowid(to, out->rowid);
         if (rc == SQLITE_OK && from != to)
             rc = add_rowid(from, out->rowid);
     }
     if (rc == SQLITE_OK && !same_key(to, from))
         to->key_count = 0;
-    if (rc == SQLITE_OK)
-        keep_common_columns(to, from);
+    if (rc == SQLITE_OK && from != to)
+        rc = keep_common_columns(to, from);
     out->key_count = to->key_count;
     out->key_may_be_null = to->key_may_be_null || from->key_may_be_null;
     out->has_unique = to->has_unique;
@@ -312,7 +338,7 @@ static int read_side(struct bough__rows *out, struct shape *shape, sqlite3 **out
 int bough__rows_open(struct bough__rows *out, sqlite3 **out_failed, sqlite3 *from, const char *from_name, sqlite3 *to,
                      const char *to_name)
 {
-    struct shape shapes[2] = {{0}, {0}};
+    struct shape shapes[2] = {{.count = 0}, {.count = 0}};
     struct shape *before = &shapes[0];
     struct shape *after = &shapes[1];
     int rc = SQLITE_OK;
@@ -332,10 +358,12 @@ int bough__rows_open(struct bough__rows *out, sqlite3 **out_failed, sqlite3 *fro
         memset(before, 0, sizeof *before);
     }
     if (rc == SQLITE_OK)
-        rc = fit(out, after, from_name && to_name ? before : after);
+        rc = fit(out, out_failed, after, from_name && to_name ? before : after);
     out->columns = after->columns;
     out->count = after->count;
-    bough__names_release(&after->stored);
+    after->columns = NULL;
+    after->count = 0;
+    shape_release(after);
     shape_release(before);
     if (rc != SQLITE_OK)
         bough__rows_release(out);
@@ -344,7 +372,7 @@ int bough__rows_open(struct bough__rows *out, sqlite3 **out_failed, sqlite3 *fro
 
 void bough__rows_release(struct bough__rows *rows)
 {
-    columns_release(rows->columns, rows->count);
+    free_columns(rows->columns, rows->count);
     memset(rows, 0, sizeof *rows);
 }
 

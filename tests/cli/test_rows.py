@@ -246,6 +246,105 @@ class Rows(support.Case):
                   "ALTER TABLE p RENAME TO pp; ALTER TABLE q RENAME TO qq; UPDATE qq SET v = 3 WHERE id = 1")
         self.check_script()
 
+    # ---- renamed columns ----
+
+    def test_a_renamed_column_changes_no_row(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, n INT); CREATE INDEX tn ON t(name);"
+                  "CREATE TABLE u(a TEXT, b); CREATE VIEW v AS SELECT name FROM t;"
+                  "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET name = 'x' WHERE id = 9; END;"
+                  "INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3); INSERT INTO u VALUES ('a', 1), ('a', 1)",
+                  "ALTER TABLE t RENAME COLUMN name TO full_name; ALTER TABLE u RENAME COLUMN b TO bb")
+        self.assertEqual(self.counts(), {"t": (0, 0, 0), "u": (0, 0, 0)})
+        self.assertEqual({t["status"] for t in self.json("diff", "main", "other")["tables"]}, {"changed"})
+        script = self.check_script()
+        self.assertIn('ALTER TABLE "t" RENAME COLUMN "name" TO full_name;\n', script)
+        for word in ("CREATE TABLE", "INSERT INTO", "UPDATE \"", "DROP TABLE", "DROP INDEX", "DROP VIEW"):
+            self.assertNotIn(word, script)
+        self.apply("other", "UPDATE t SET full_name = 'B', n = 7 WHERE id = 2; DELETE FROM t WHERE id = 3; "
+                            "UPDATE u SET bb = 2 WHERE rowid = 1")
+        self.assertEqual(self.counts(), {"t": (0, 1, 1), "u": (1, 1, 0)})
+        self.assertIn("    ~ id=2 full_name='b' -> 'B' n=2 -> 7\n    - id=3", self.bough("diff", "main", "other", "--rows").text)
+        row = self.json("diff", "main", "other", "--rows")["tables"][0]["rows"][0]
+        self.assertEqual(row, {"status": "changed", "from": {"id": 2, "name": "b", "n": 2},
+                               "to": {"id": 2, "full_name": "B", "n": 7}})
+        self.assertIn("column   renamed  name to full_name in t\n", self.bough("diff", "main", "other").text)
+        self.assertIn("    - a='a' bb=1\n", self.bough("diff", "main", "other", "--rows").text)
+        script = self.check_script()
+        self.assertIn('UPDATE "t" SET "full_name" = \'B\', "n" = 7 WHERE "id" = 2;', script)
+
+    def test_renamed_keys_and_children(self):
+        self.make("CREATE TABLE p(id INTEGER PRIMARY KEY, v); CREATE TABLE c(x INTEGER REFERENCES p(id), y, "
+                  "CHECK (x > 0)); CREATE TABLE k(a TEXT COLLATE NOCASE, b, c, PRIMARY KEY(a, b)) WITHOUT ROWID; "
+                  "CREATE TABLE g(id INTEGER PRIMARY KEY, a, d AS (a * 2)); CREATE INDEX gd ON g(d, a + 1); "
+                  "INSERT INTO p VALUES (1, 1), (2, 2); INSERT INTO c VALUES (1, 1), (2, 2); "
+                  "INSERT INTO k VALUES ('a', 1, 1), ('b', 1, 1); INSERT INTO g(a) VALUES (1), (2)",
+                  "ALTER TABLE p RENAME COLUMN id TO key; ALTER TABLE c RENAME COLUMN x TO parent; "
+                  "ALTER TABLE k RENAME COLUMN a TO \"the name\"; UPDATE k SET c = 2 WHERE \"the name\" = 'b'; "
+                  "ALTER TABLE g RENAME COLUMN d TO twice; ALTER TABLE g RENAME COLUMN a TO one; DELETE FROM c WHERE parent = 2")
+        self.assertEqual(self.counts(), {"p": (0, 0, 0), "c": (0, 1, 0), "k": (0, 0, 1), "g": (0, 0, 0)})
+        script = self.check_script()
+        self.assertIn('ALTER TABLE "k" RENAME COLUMN "a" TO "the name";', script)
+        self.assertNotIn("CREATE", script)
+        self.bough("diff", "main", "other", "--rows", "--exit-code", status=1)
+
+    def test_what_no_renamed_column_explains(self):
+        """A column more, another type, a view that kept the old name: then the table is written as a whole."""
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b INT); CREATE TABLE u(id INTEGER PRIMARY KEY, a); "
+                  "CREATE TABLE w(id INTEGER PRIMARY KEY, a TEXT); CREATE VIEW uv AS SELECT a FROM u; "
+                  "CREATE TABLE d(id INTEGER PRIMARY KEY, keep, a TEXT); INSERT INTO d VALUES (1, 1, 'x'), (2, 2, 'y'); "
+                  "INSERT INTO t VALUES (1, 'x', 1), (2, 'y', 2); INSERT INTO u VALUES (1, 1); INSERT INTO w VALUES (1, 1)",
+                  "ALTER TABLE t RENAME COLUMN a TO aa; ALTER TABLE t ADD COLUMN more DEFAULT 5; "
+                  "UPDATE t SET more = 6, b = 9 WHERE id = 2; "
+                  "CREATE TABLE n(id INTEGER PRIMARY KEY, a2); INSERT INTO n SELECT * FROM u; DROP VIEW uv; DROP TABLE u; "
+                  "ALTER TABLE n RENAME TO u; "
+                  "CREATE TABLE m(id INTEGER PRIMARY KEY, a2 REAL); INSERT INTO m SELECT * FROM w; DROP TABLE w; "
+                  "ALTER TABLE m RENAME TO w; "
+                  "ALTER TABLE d DROP COLUMN a; ALTER TABLE d ADD COLUMN z TEXT; CREATE VIEW uv AS SELECT a FROM u")
+        self.assertEqual(self.counts(), {"t": (0, 0, 1), "u": (0, 0, 0), "w": (0, 0, 0), "d": (0, 0, 0)})
+        self.assertNotIn("RENAME COLUMN", self.check_script())
+        rows = self.bough("diff", "main", "other", "--rows").text
+        self.assertIn("    ~ id=2 b=2 -> 9\n", rows)
+
+    def test_renamed_columns_of_one_table_only(self):
+        self.make("CREATE TABLE p(id INTEGER PRIMARY KEY, v); CREATE TABLE c(x REFERENCES p(id)); "
+                  "INSERT INTO p VALUES (1, 1)", "ALTER TABLE p RENAME COLUMN id TO key; INSERT INTO p VALUES (2, 2)")
+        self.assertEqual(self.counts("main", "other", "--table", "p"), {"p": (1, 0, 0)})
+        self.assertNotIn("RENAME COLUMN", self.bough("diff", "main", "other", "--sql", "--table", "p").text)
+        self.assertIn("RENAME COLUMN", self.check_script())
+
+    def test_renamed_columns_by_chance(self):
+        names = ["a", "b", "c", "d", "e", "\"two words\"", "\"select\"", "Name", "name2", "rowid"]
+        for seed in range(10):
+            rng = random.Random(seed)
+            columns = rng.sample(names, 5)
+            with self.subTest(seed=seed):
+                store = ["-s", self.path(f"r{seed}.bough")]
+                self.bough("init", "--empty", store[1])
+                self.bough(*store, "sql", "main", f"CREATE TABLE t(id INTEGER PRIMARY KEY, {', '.join(columns)}); "
+                           f"CREATE TABLE u(x REFERENCES t({columns[0]}), y, CHECK (y IS NOT 7)); "
+                           f"CREATE INDEX ti ON t({columns[1]}, {columns[2]}); CREATE UNIQUE INDEX tu ON t({columns[0]}); "
+                           f"CREATE VIEW v AS SELECT {columns[3]} FROM t WHERE {columns[4]} > 1; "
+                           + "".join(f"INSERT INTO t VALUES ({i}, {i}, {rng.randrange(9)}, 'x', NULL, {i % 3});" for i in range(20)))
+                self.bough(*store, "branch", "other")
+                for _ in range(rng.randrange(1, 4)):
+                    at = rng.randrange(5)
+                    fresh = rng.choice([n for n in names if n.strip('"').lower() not in
+                                        [c.strip('"').lower() for c in columns]])
+                    self.bough(*store, "sql", "other", f"ALTER TABLE t RENAME COLUMN {columns[at]} TO {fresh}; "
+                               f"UPDATE t SET {fresh} = id * 100 WHERE id = {rng.randrange(20)}")
+                    columns[at] = fresh
+                self.bough(*store, "sql", "other", rng.choice([
+                    "DELETE FROM t WHERE id = 3", "ALTER TABLE u RENAME COLUMN y TO yy", "ALTER TABLE t ADD COLUMN late",
+                    "ALTER TABLE t RENAME TO tt", "DROP INDEX ti", "SELECT 1"]))
+                for a, b in (("main", "other"), ("other", "main")):
+                    for ref, name in ((a, "a"), (b, "b")):
+                        self.bough(*store, "export", ref, self.path(f"{name}{seed}.db"), "--force")
+                    script = self.bough(*store, "diff", a, b, "--sql").text
+                    db = sqlite3.connect(self.path(f"a{seed}.db"), isolation_level=None)
+                    db.executescript(script)
+                    db.close()
+                    self.assertEqual(self.dump(self.path(f"a{seed}.db")), self.dump(self.path(f"b{seed}.db")), script)
+
     # ---- virtual tables ----
 
     def test_full_text_and_r_tree(self):

@@ -414,13 +414,12 @@ static uint64_t pages_to_count(struct pair *pair, const char *name, uint64_t cha
 }
 
 /* A page for each row: 32,000 pages. The pages above the leaves are a few for each thousand. */
-TEST(one_row_of_a_large_table)
+static void check_one_row(const char *change_sql)
 {
     static const char fill_sql[] =
         "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE u(k TEXT PRIMARY KEY NOT NULL, v);"
         "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 16000) "
         "INSERT INTO t SELECT i, zeroblob(3000) FROM n; INSERT INTO u SELECT hex(id), v FROM t";
-    static const char change_sql[] = "UPDATE t SET v = 'other' WHERE id = 7777; UPDATE u SET v = 1 WHERE rowid = 99";
     char a[512], b[512];
     struct pair pair;
     snprintf(a, sizeof a, "%s", harness_path("a.db"));
@@ -437,6 +436,19 @@ TEST(one_row_of_a_large_table)
     ck_assert_uint_lt(pages_to_count(&pair, "t", 1), 32000 / 50);
     ck_assert_uint_lt(pages_to_count(&pair, "u", 1), 32000 / 50);
     pair_close(&pair);
+}
+
+TEST(one_row_of_a_large_table)
+{
+    check_one_row("UPDATE t SET v = 'other' WHERE id = 7777; UPDATE u SET v = 1 WHERE rowid = 99");
+}
+
+/* Another name of a column leaves the rows where they are. */
+TEST(one_row_under_renamed_columns)
+{
+    check_one_row("UPDATE t SET v = 'other' WHERE id = 7777; UPDATE u SET v = 1 WHERE rowid = 99;"
+                  "ALTER TABLE t RENAME COLUMN id TO number; ALTER TABLE t RENAME COLUMN v TO w;"
+                  "ALTER TABLE u RENAME COLUMN v TO w");
 }
 
 /* Overflow pages written over while their leaf stays: the row is found, and rows elsewhere are not read. */
@@ -473,6 +485,6 @@ TEST(overflow_written_over)
 int main(void)
 {
     const struct harness_case cases[] = {CASE(random_changes), CASE(one_row_of_a_large_table),
-                                         CASE(overflow_written_over)};
+                                         CASE(one_row_under_renamed_columns), CASE(overflow_written_over)};
     return harness_run("compare_narrow", cases, COUNT_OF(cases));
 }

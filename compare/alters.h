@@ -1,0 +1,18 @@
+/* alters.h - which differences between two schemas ALTER TABLE … RENAME COLUMN makes by itself. */
+#ifndef BOUGH_COMPARE_ALTERS_H
+#define BOUGH_COMPARE_ALTERS_H
+
+#include "compare.h"
+
+struct bough__alters {
+    struct bough__names statements; /* to run on `from` before anything else, legacy_alter_table on */
+    bool *made;                     /* parallel to the schema's changes: the statements leave it as `to` has it */
+};
+
+/* Tried on an empty copy of the schema of `from`. Returns a result of SQLite, as in compare.h. `wanted` false: finds
+ * none. */
+int bough__alters_find(struct bough__alters *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
+                       const struct bough__schema_changes *schema, bool wanted);
+void bough__alters_release(struct bough__alters *alters);
+
+#endif
