@@ -114,5 +114,6 @@ void review_write_json(struct review *review, FILE *file);
 void review_write_text(struct review *review, FILE *file);
 void review_write_html(struct review *review, FILE *file);
 void review_write_html_details(struct review *review, FILE *file); /* a part of the page */
+void review_open_html_bars(FILE *file, const struct review *review); /* of the branches; page_bar() fills it */
 
 #endif

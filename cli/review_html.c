@@ -82,25 +82,31 @@ static void put_head(FILE *file, const struct review *review)
 
 /* ---- the tree ---- */
 
+static void put_reason(FILE *file, bool holds, const char *kind, const char *what)
+{
+    if (holds)
+        page_put(file, "<span class=\"chip %s\">%s</span>", kind, what);
+}
+
 static void put_node(FILE *file, const struct review *review, const struct review_side *side)
 {
     static const char *const kinds[] = {"", "other", "failed"};
-    enum verdict verdict = verdict_of(review, side);
     char text[OUT_TEXT_SIZE] = "";
     char size[OUT_TEXT_SIZE] = "";
 
-    page_put(file, "<div class=\"node %s\"><b>%s</b><span class=\"soft\">", kinds[verdict], side->name);
-    page_put(file, "%s pages", review_count(text, review_pages(side)));
+    page_put(file, "<div class=\"node %s\"><b>%s</b><span class=\"soft\">", kinds[verdict_of(review, side)],
+             side->name);
+    page_put(file, review_pages(side) == 1 ? "%s page" : "%s pages", review_count(text, review_pages(side)));
     if (side->is_branch)
         page_put(file, ", %s of its own", out_size(size, side->own_bytes));
     if (side->seconds >= 0)
         page_put(file, ", %s", review_seconds(text, side->seconds));
     fputs("</span>", file);
-    if (!side->ok)
-        fputs("<span class=\"chip bad\">failed</span>", file);
-    else if (verdict != GOOD)
-        page_put(file, "<span class=\"chip %s\">%s</span>", verdict == FAILED ? "bad" : "warn",
-                 verdict == FAILED ? "damaged" : "look");
+    put_reason(file, !side->ok, "bad", "failed");
+    put_reason(file, is_damaged(side), "bad", "damaged");
+    put_reason(file, side->checks.violations || side->checks.violations_error, "warn", "foreign keys");
+    put_reason(file, has_lost(side), "warn", "lost objects");
+    put_reason(file, has_worse(review, side), "warn", "worse plan");
     fputs("</div>\n", file);
 }
 
@@ -152,10 +158,8 @@ static void put_tree(FILE *file, const struct review *review)
 
 static void put_group(FILE *file, const struct review *review, const char *title)
 {
-    page_put(file, "<tr class=\"group\"><th scope=\"rowgroup\">%s</th>", title);
-    for (size_t i = 0; i < review->count; i++)
-        fputs("<td></td>", file);
-    fputs("</tr>\n", file);
+    fprintf(file, "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"%zu\">", review->count + 1);
+    page_put(file, "<span>%s</span></th></tr>\n", title);
 }
 
 static void put_cell(FILE *file, const char *kind, const char *text)
@@ -173,7 +177,10 @@ static void put_counts(FILE *file, const struct bough__table_outcome *table)
     if (!table->is_counted)
         fputs("rows not known", file);
     else if (!counts->added && !counts->removed && !counts->changed && table->change == BOUGH_CHANGED)
-        fputs("schema only", file);
+        fputs(table->new_columns.count > 1 ? "columns renamed"
+              : table->new_columns.count   ? "column renamed"
+                                           : "schema only",
+              file);
     if (counts->added)
         page_put(file, "<span class=\"plus\">+%s</span> ", review_count(number, counts->added));
     if (counts->removed)
@@ -224,6 +231,20 @@ static void put_object_rows(FILE *file, const struct review *review)
         fputs("</tr>\n", file);
     }
     review_names_release(&names);
+}
+
+static void put_no_difference(FILE *file, const struct review *review)
+{
+    for (size_t i = 0; i < review->count; i++) {
+        if (review->sides[i].outcome.table_count || review->sides[i].outcome.schema.count ||
+            review->sides[i].checks.broken.count)
+            return;
+    }
+    put_group(file, review, "Tables, indexes, views, triggers");
+    fputs("<tr><th scope=\"row\">all of them</th>", file);
+    for (size_t i = 0; i < review->count; i++)
+        put_cell(file, "none", "no difference");
+    fputs("</tr>\n", file);
 }
 
 static void put_check_rows(FILE *file, const struct review *review)
@@ -282,10 +303,22 @@ static void put_table(FILE *file, const struct review *review)
     put_check_rows(file, review);
     put_table_rows(file, review);
     put_object_rows(file, review);
+    put_no_difference(file, review);
     fputs("</tbody></table></div>\n", file);
 }
 
 /* ---- bars ---- */
+
+#define LONG_NAME 20
+
+void review_open_html_bars(FILE *file, const struct review *review)
+{
+    size_t longest = strlen(review->base);
+
+    for (size_t i = 0; i < review->count; i++)
+        longest = strlen(review->sides[i].name) > longest ? strlen(review->sides[i].name) : longest;
+    page_put(file, "<div class=\"bars%s\">\n", longest > LONG_NAME ? " long" : "");
+}
 
 static const char *bar_kind(const struct review_side *side)
 {
@@ -301,7 +334,8 @@ static void put_time_bars(FILE *file, const struct review *review)
         longest = review->sides[i].seconds > longest ? review->sides[i].seconds : longest;
     if (!review->sides[0].script)
         return;
-    fputs("<section class=\"card\"><h3>Time of the script</h3><div class=\"bars\">\n", file);
+    fputs("<section class=\"card\"><h3>Time of the script</h3>\n", file);
+    review_open_html_bars(file, review);
     for (size_t i = 0; i < review->count; i++)
         page_bar(file, review->sides[i].name, longest > 0 ? review->sides[i].seconds / longest : 0,
                  bar_kind(&review->sides[i]), review_seconds(text, review->sides[i].seconds));
@@ -315,7 +349,8 @@ static void put_size_bars(FILE *file, const struct review *review)
 
     for (size_t i = 0; i < review->count; i++)
         largest = review->sides[i].own_bytes > largest ? review->sides[i].own_bytes : largest;
-    fputs("<section class=\"card\"><h3>Bytes of its own</h3><div class=\"bars\">\n", file);
+    fputs("<section class=\"card\"><h3>Bytes of its own</h3>\n", file);
+    review_open_html_bars(file, review);
     for (size_t i = 0; i < review->count; i++)
         page_bar(file, review->sides[i].name, (double)review->sides[i].own_bytes / (double)largest,
                  bar_kind(&review->sides[i]),

@@ -14,13 +14,17 @@ static void put_statements(FILE *file, const struct review_side *side)
 {
     char text[OUT_TEXT_SIZE] = "";
     size_t shown = side->statement_count < STATEMENTS_MAX ? side->statement_count : STATEMENTS_MAX;
+    double longest = 0;
 
+    for (size_t i = 0; i < shown; i++)
+        longest = side->statements[i].seconds > longest ? side->statements[i].seconds : longest;
     fputs("<div class=\"steps\">\n", file);
     for (size_t i = 0; i < shown; i++) {
         char *fit = out_format("%.400s%s", side->statements[i].sql, strlen(side->statements[i].sql) > 400 ? "…" : "");
 
-        page_put(file, "<span class=\"time\">%s</span><code>%s</code>\n",
-                 review_seconds(text, side->statements[i].seconds), fit);
+        page_put(file, "<span class=\"time\">%s</span>", review_seconds(text, side->statements[i].seconds));
+        page_track(file, longest > 0 ? side->statements[i].seconds / longest : 0, "");
+        page_put(file, "<code>%s</code>\n", fit);
         free(fit);
     }
     fputs("</div>\n", file);
@@ -139,7 +143,7 @@ static void put_times(FILE *file, const struct review *review, size_t q)
 
     for (size_t i = 0; i < review->count; i++)
         longest = review->sides[i].queries[q].seconds > longest ? review->sides[i].queries[q].seconds : longest;
-    fputs("<div class=\"bars\">\n", file);
+    review_open_html_bars(file, review);
     page_bar(file, review->base, longest > 0 ? base->seconds / longest : 0, "base",
              base->error ? "fails" : review_seconds(text, base->seconds));
     for (size_t i = 0; i < review->count; i++) {

@@ -1,10 +1,16 @@
 #!/bin/sh
 # Installs the Debian packages that building and testing need and that are missing. As root or with sudo it installs;
-# else it lists them and fails.
+# else it lists them and fails. With `browser` also Chromium, 300 MB, in which one test looks at the page of --html; that
+# test is skipped without it.
 set -eu
 
 packages="gcc clang cmake ninja-build pkg-config git python3 python3-pytest sqlite3 check
     libsqlite3-dev uuid-dev libssl-dev libxxhash-dev proj-data strace"
+case ${1:-} in
+    '') ;;
+    browser) packages="$packages chromium" ;;
+    *) echo "usage: sh scripts/setup.sh [browser]" >&2; exit 2 ;;
+esac
 
 missing=
 for package in $packages; do

@@ -38,3 +38,4 @@ cmake --preset tsan >build/tsan.log 2>&1 || { cat build/tsan.log; exit 1; }
 cmake --build --preset tsan -j "$jobs" --target threads
 ctest --preset tsan -j "$jobs" -R '^threads_'
 printf '\nAll passed.\n'
+command -v chromium >/dev/null || echo "Skipped: the page of --html in a browser. sh scripts/setup.sh browser installs one."
