@@ -112,6 +112,7 @@ bough_store *bench_store_open(const char *path);
 bough_store *bench_store_empty(const char *path);
 bough_store *bench_store_init(const char *path, const char *file);
 void bench_fork(bough_store *store, const char *name, const char *from);
+void bench_drop(bough_store *store, const char *name);
 /* Folds the catalog's WAL into it, so that what a fork costs on disk can be seen. */
 void bench_catalog_checkpoint(const char *store_path);
 
@@ -136,7 +137,8 @@ void bench_bytes(const struct bench *bench);         /* bytes.c: a fork on disk 
 void bench_import(const struct bench *bench);        /* import.c */
 void bench_sparse(const struct bench *bench);        /* sparse.c */
 void bench_differences(const struct bench *bench);   /* differences.c: bough diff beside sqldiff */
-void bench_migrations(const struct bench *bench);    /* migrations.c */
+void bench_tries(const struct bench *bench);         /* tries.c: bough try beside the scripts alone, and copies */
+void bench_migrations(const struct bench *bench);    /* migrations.c: status, and rollback by overlay */
 
 void bench_processes(const struct bench *bench);     /* processes.c: the rows of sql with 1, 2 and 8 processes */
 void bench_beside(const struct bench *bench);        /* processes.c: selects beside a writer */

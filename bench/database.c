@@ -111,6 +111,15 @@ void bench_fork(bough_store *store, const char *name, const char *from)
     bough_branches_release(&made);
 }
 
+void bench_drop(bough_store *store, const char *name)
+{
+    bough_branches deleted = {0};
+    bough_options options = BOUGH_OPTIONS_INIT;
+    options.force = true;
+    bench_check(bough_branch_delete(&deleted, store, &name, 1, &options), name);
+    bough_branches_release(&deleted);
+}
+
 void bench_catalog_checkpoint(const char *store_path)
 {
     char *path = bench_format("%s/catalog.db", store_path);

@@ -33,7 +33,8 @@ static const struct {
     {"bulk", "a fork right after a large transaction", bench_fork_bulk},
     {"import", "init, import, export beside cp and openssl", bench_import},
     {"diff", "bough diff beside sqldiff", bench_differences},
-    {"migrate", "status of 1,000 migrations", bench_migrations},
+    {"try", "bough try with three scripts, beside three copies and the scripts", bench_tries},
+    {"migrate", "status of 1,000 migrations; a rollback by overlay", bench_migrations},
 };
 enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
 

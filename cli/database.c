@@ -98,7 +98,8 @@ int database_open(struct cli *cli, struct database *out, const char *ref, bool w
     bough_ref target = {0};
     char *uri = NULL;
     char *path = NULL;
-    int flags = SQLITE_OPEN_URI;
+    /* No connection is used by two threads. */
+    int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
     int rc = cli_check(cli, bough_vfs_register(false));
 
     if (rc == BOUGH_OK)

@@ -54,7 +54,7 @@ static int read_bytes(struct bough__btrees *trees, void *out, uint32_t len_bytes
                                                                                                : BOUGH__BTREE_ODD;
 }
 
-static int read_page(struct bough__btrees *trees, uint8_t *out, uint32_t page)
+int bough__btree_read(struct bough__btrees *trees, uint8_t *out, uint32_t page)
 {
     return read_bytes(trees, out, trees->page_size, page);
 }
@@ -108,9 +108,8 @@ struct walk {
     struct bough__btrees *trees;
     bough__btree_callback *callback;
     void *context;
-    int depth;                 /* of the leaves; the root's is 0 */
-    uint32_t left;             /* pages that may still come: more would be a circle */
-    uint8_t *pages[DEPTH_MAX]; /* one for each level above the leaves */
+    uint32_t left;                 /* pages that may still come: more would be a circle */
+    uint32_t *children[DEPTH_MAX]; /* of the page at each depth that is being walked */
 };
 
 static uint32_t cell_count(const uint8_t *page)
@@ -134,24 +133,24 @@ static bool is_interior(const uint8_t *page)
 }
 
 /* Leaves of a tree are all at one depth. */
-static int find_depth(struct walk *walk, uint32_t root)
+static int find_depth(int *out, struct bough__btrees *trees, uint32_t root)
 {
-    uint8_t *page = walk->trees->page;
+    const uint8_t *page = trees->page;
     uint32_t at = root;
     int rc = BOUGH__BTREE_OK;
 
-    for (walk->depth = 0; walk->depth < DEPTH_MAX; walk->depth++) {
+    for (*out = 0; *out < DEPTH_MAX; (*out)++) {
         const uint8_t *cell = NULL;
 
-        rc = read_page(walk->trees, page, at);
+        rc = bough__btree_read(trees, trees->page, at);
         if (rc != BOUGH__BTREE_OK)
             return rc;
-        walk->trees->has_rowids = page[0] == LEAF_TABLE;
+        trees->has_rowids = page[0] == LEAF_TABLE;
         if (page[0] == LEAF_TABLE || page[0] == LEAF_INDEX)
             return BOUGH__BTREE_OK;
         if (!is_interior(page))
             return BOUGH__BTREE_ODD;
-        cell = cell_count(page) ? cell_at(walk->trees, page, INTERIOR_HEADER, 0, 4) : page + 8;
+        cell = cell_count(page) ? cell_at(trees, page, INTERIOR_HEADER, 0, 4) : page + 8;
         if (!cell)
             return BOUGH__BTREE_ODD;
         at = get32(cell);
@@ -159,65 +158,74 @@ static int find_depth(struct walk *walk, uint32_t root)
     return BOUGH__BTREE_ODD;
 }
 
-/* What lies below child i of a page in a table's tree: rowids up to the cell's key. */
-static int narrow_range(struct bough__range *below, struct bough__range *rest, const struct bough__btrees *trees,
-                        const uint8_t *page, const uint8_t *cell)
+/* The pages below the one that was read. */
+static int list_children(struct bough__siblings *out, const struct bough__btrees *trees)
 {
-    uint64_t key = 0;
+    const uint8_t *page = trees->page;
+    uint32_t kind = trees->has_rowids ? INTERIOR_TABLE : INTERIOR_INDEX;
+    uint32_t count = cell_count(page);
 
-    *below = *rest;
-    if (page[0] != INTERIOR_TABLE)
-        return BOUGH__BTREE_OK;
-    if (!get_varint(&key, cell + 4, page + trees->usable))
+    if (page[0] != kind || count > trees->usable / 2)
         return BOUGH__BTREE_ODD;
-    below->last = (sqlite3_int64)key;
-    if (below->last < rest->first || below->last >= rest->last)
-        return BOUGH__BTREE_ODD;
-    rest->first = below->last + 1;
+    for (out->count = 0; out->count <= count; out->count++) {
+        const uint8_t *child =
+            out->count < count ? cell_at(trees, page, INTERIOR_HEADER, out->count, 4) : page + INTERIOR_HEADER - 4;
+
+        out->pages[out->count] = child ? get32(child) : 0;
+        if (out->pages[out->count] < 2 || out->pages[out->count] > trees->page_count)
+            return BOUGH__BTREE_ODD;
+    }
     return BOUGH__BTREE_OK;
 }
 
-static int walk_page(struct walk *walk, int level, uint32_t at, const struct bough__range *range)
+static int walk_siblings(struct walk *walk, const struct bough__siblings *siblings);
+
+static int walk_below(struct walk *walk, uint32_t parent, int height)
 {
-    struct bough__range rest = *range;
-    struct bough__range below = *range;
-    uint8_t *page = NULL;
-    bool has_rows = level == walk->depth || !walk->trees->has_rowids;
-    bool is_there = at > 1 && at <= walk->trees->page_count && walk->left-- > 0;
-    int rc = is_there ? walk->callback(walk->context, at, has_rows, range) : BOUGH__BTREE_ODD;
+    struct bough__siblings below = {.parent = parent, .height = height};
+    int rc = BOUGH__BTREE_OK;
 
-    if (rc != BOUGH__BTREE_OK || level == walk->depth)
-        return rc;
-    if (!walk->pages[level] && !(walk->pages[level] = malloc(walk->trees->page_size)))
+    if (!walk->children[height])
+        walk->children[height] = malloc((walk->trees->usable / 2 + 1) * sizeof below.pages[0]);
+    below.pages = walk->children[height];
+    if (!below.pages)
         return BOUGH__BTREE_NOMEM;
-    page = walk->pages[level];
-    rc = read_page(walk->trees, page, at);
-    if (rc == BOUGH__BTREE_OK && !is_interior(page))
-        rc = BOUGH__BTREE_ODD;
-    for (uint32_t i = 0; rc == BOUGH__BTREE_OK && i < cell_count(page); i++) {
-        const uint8_t *cell = cell_at(walk->trees, page, INTERIOR_HEADER, i, 5);
+    rc = bough__btree_read(walk->trees, walk->trees->page, parent);
+    if (rc == BOUGH__BTREE_OK)
+        rc = list_children(&below, walk->trees);
+    below.has_rows = height == 0 || !walk->trees->has_rowids;
+    return rc == BOUGH__BTREE_OK ? walk_siblings(walk, &below) : rc;
+}
 
-        rc = cell ? narrow_range(&below, &rest, walk->trees, page, cell) : BOUGH__BTREE_ODD;
-        if (rc == BOUGH__BTREE_OK)
-            rc = walk_page(walk, level + 1, get32(cell), &below);
+static int walk_siblings(struct walk *walk, const struct bough__siblings *siblings)
+{
+    int rc = siblings->count <= walk->left ? BOUGH__BTREE_OK : BOUGH__BTREE_ODD;
+
+    walk->left -= siblings->count;
+    if (rc == BOUGH__BTREE_OK)
+        rc = walk->callback(walk->context, siblings);
+    for (uint32_t i = 0; rc == BOUGH__BTREE_OK && siblings->height && i < siblings->count; i++) {
+        if (siblings->pages[i])
+            rc = walk_below(walk, siblings->pages[i], siblings->height - 1);
     }
-    return rc == BOUGH__BTREE_OK ? walk_page(walk, level + 1, get32(page + 8), &rest) : rc;
+    return rc;
 }
 
 int bough__btree_walk(struct bough__btrees *trees, uint32_t root, bough__btree_callback *callback, void *context)
 {
-    static const struct bough__range all = {INT64_MIN, INT64_MAX};
-    struct walk walk = {trees, callback, context, 0, trees->page_count, {NULL}};
-    int rc = find_depth(&walk, root);
+    struct walk walk = {trees, callback, context, trees->page_count, {NULL}};
+    struct bough__siblings top = {.pages = &root, .count = 1};
+    int rc = find_depth(&top.height, trees, root);
 
+    top.has_rows = top.height == 0 || !trees->has_rowids;
     if (rc == BOUGH__BTREE_OK)
-        rc = walk_page(&walk, 0, root, &all);
+        rc = walk_siblings(&walk, &top);
     for (int i = 0; i < DEPTH_MAX; i++)
-        free(walk.pages[i]);
+        free(walk.children[i]);
     return rc;
 }
 
-/* ---- overflow pages ---- */
+/* ---- cells and overflow pages ---- */
 
 /* How much of a payload stands on the page. */
 static uint64_t local_bytes(const struct bough__btrees *trees, bool has_rowids, uint64_t payload)
@@ -233,50 +241,58 @@ static uint64_t local_bytes(const struct bough__btrees *trees, bool has_rowids, 
 }
 
 /* The cell at `at`, whose payload has a length, a rowid in tables that have them, and maybe more on other pages. */
-static int read_chain(bool *out_has, struct bough__chain *out, const struct bough__btrees *trees, bool has_rowids,
-                      const uint8_t *at, const uint8_t *end)
+static int parse_cell(struct bough__cell *out, const struct bough__btrees *trees, bool has_rowids, const uint8_t *at,
+                      const uint8_t *end)
 {
     uint64_t payload = 0;
     uint64_t rowid = 0;
     uint64_t local = 0;
-    uint64_t count = 0;
     size_t len = get_varint(&payload, at, end);
     size_t rowid_len = len && has_rowids ? get_varint(&rowid, at + len, end) : 0;
 
-    *out_has = false;
     if (!len || (has_rowids && !rowid_len) || payload > INT32_MAX)
         return BOUGH__BTREE_ODD;
     local = local_bytes(trees, has_rowids, payload);
+    len += rowid_len;
+    if (len + local + (local < payload ? 4 : 0) > (size_t)(end - at))
+        return BOUGH__BTREE_ODD;
+    *out = (struct bough__cell){at, (uint32_t)(len + local), {(sqlite3_int64)rowid, 0, 0}};
     if (local == payload)
         return BOUGH__BTREE_OK;
-    at += len + rowid_len;
-    if (local + 4 > (uint64_t)(end - at))
-        return BOUGH__BTREE_ODD;
-    count = (payload - local + trees->usable - 5) / (trees->usable - 4);
-    *out = (struct bough__chain){(sqlite3_int64)rowid, get32(at + local), (uint32_t)count};
-    *out_has = true;
+    out->chain.first_page = get32(at + len + local);
+    out->chain.page_count = (uint32_t)((payload - local + trees->usable - 5) / (trees->usable - 4));
+    out->len += 4;
     return BOUGH__BTREE_OK;
+}
+
+int bough__btree_cell_count(uint32_t *out, const uint8_t *page)
+{
+    *out = cell_count(page);
+    return page[0] == LEAF_TABLE || page[0] == LEAF_INDEX || page[0] == INTERIOR_INDEX ? BOUGH__BTREE_OK
+                                                                                       : BOUGH__BTREE_ODD;
+}
+
+int bough__btree_cell(struct bough__cell *out, const struct bough__btrees *trees, const uint8_t *page, uint32_t at)
+{
+    uint32_t child = page[0] == INTERIOR_INDEX ? 4 : 0;
+    const uint8_t *cell = cell_at(trees, page, child ? INTERIOR_HEADER : LEAF_HEADER, at, child + 2);
+
+    return cell ? parse_cell(out, trees, page[0] == LEAF_TABLE, cell + child, page + trees->usable) : BOUGH__BTREE_ODD;
 }
 
 int bough__btree_chains(struct bough__btrees *trees, uint32_t page, bough__chain_callback *callback, void *context)
 {
-    const uint8_t *bytes = trees->page;
-    int rc = read_page(trees, trees->page, page);
-    bool has_rowids = bytes[0] == LEAF_TABLE;
-    uint32_t child = bytes[0] == INTERIOR_INDEX ? 4 : 0;
-    uint32_t header = child ? INTERIOR_HEADER : LEAF_HEADER;
+    uint32_t count = 0;
+    int rc = bough__btree_read(trees, trees->page, page);
 
-    if (rc == BOUGH__BTREE_OK && !has_rowids && !child && bytes[0] != LEAF_INDEX)
-        rc = BOUGH__BTREE_ODD;
-    for (uint32_t i = 0; rc == BOUGH__BTREE_OK && i < cell_count(bytes); i++) {
-        const uint8_t *cell = cell_at(trees, bytes, header, i, child + 2);
-        struct bough__chain chain = {0, 0, 0};
-        bool has_chain = false;
+    if (rc == BOUGH__BTREE_OK)
+        rc = bough__btree_cell_count(&count, trees->page);
+    for (uint32_t i = 0; rc == BOUGH__BTREE_OK && i < count; i++) {
+        struct bough__cell cell = {NULL, 0, {0, 0, 0}};
 
-        rc = cell ? read_chain(&has_chain, &chain, trees, has_rowids, cell + child, bytes + trees->usable)
-                  : BOUGH__BTREE_ODD;
-        if (rc == BOUGH__BTREE_OK && has_chain)
-            rc = callback(context, &chain);
+        rc = bough__btree_cell(&cell, trees, trees->page, i);
+        if (rc == BOUGH__BTREE_OK && cell.chain.page_count)
+            rc = callback(context, &cell.chain);
     }
     return rc;
 }
@@ -306,7 +322,7 @@ int bough__btree_free_pages(struct bough__btrees *trees, bough__page_callback *c
     int rc = BOUGH__BTREE_OK;
 
     for (uint32_t trunk = trees->first_trunk; rc == BOUGH__BTREE_OK && trunk; trunk = get32(trees->page)) {
-        rc = left-- ? read_page(trees, trees->page, trunk) : BOUGH__BTREE_ODD;
+        rc = left-- ? bough__btree_read(trees, trees->page, trunk) : BOUGH__BTREE_ODD;
         if (rc == BOUGH__BTREE_OK && get32(trees->page + 4) > trees->usable / 4 - 2)
             rc = BOUGH__BTREE_ODD;
         if (rc == BOUGH__BTREE_OK)

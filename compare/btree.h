@@ -1,7 +1,7 @@
-/* btree.h - where the rows of a table lie: SQLite's b-trees, as far as the pages above the leaves tell.
+/* btree.h - where the rows of a table lie: SQLite's b-trees, page by page.
  *
- * A page of a table's tree above the leaves holds page numbers of children and the rowids that divide them, so the
- * leaves and the ranges of rowids on them are known without reading a leaf. Pages are read from the file that the
+ * A page of a tree above the leaves holds page numbers of children, so the leaves are known without reading one. Pages
+ * are read from the file that the
  * connection has open, which holds still while a read transaction lasts; what stands on them is checked, and what does
  * not fit is BOUGH__BTREE_ODD: then the caller does without, and SQLite finds the damage if there is one. */
 #ifndef BOUGH_COMPARE_BTREE_H
@@ -34,19 +34,39 @@ struct bough__btrees {
 int bough__btrees_open(struct bough__btrees *out, sqlite3 *handle);
 void bough__btrees_release(struct bough__btrees *trees);
 
-/* A page of a tree. has_rows: a leaf, or any page of a table without rowids. range: the rowids below it; all where
- * there are none. Other than 0: stops the walk and is its result. */
-typedef int bough__btree_callback(void *context, uint32_t page, bool has_rows, const struct bough__range *range);
-/* All pages of the tree, each above its children; leaves, which are not read, in the order of keys. */
+/* Pages below one page of a tree, in the order of keys. */
+struct bough__siblings {
+    uint32_t parent; /* 0: the root, alone */
+    uint32_t *pages; /* whoever sets one to 0 keeps the walk from going below it */
+    uint32_t count;
+    int height;    /* above the leaves */
+    bool has_rows; /* leaves, or any pages of a table without rowids */
+};
+/* Other than 0: stops the walk and is its result. */
+typedef int bough__btree_callback(void *context, const struct bough__siblings *siblings);
+/* All pages of the tree, those below a page before what is below them; leaves, which are not read, in the order of
+ * keys. */
 int bough__btree_walk(struct bough__btrees *trees, uint32_t root, bough__btree_callback *callback, void *context);
 
-/* A row or an entry with overflow pages, on any page of a tree. */
+/* The overflow pages of a row or an entry. */
 struct bough__chain {
     sqlite3_int64 rowid; /* 0 where there are none */
     uint32_t first_page;
-    uint32_t page_count;
+    uint32_t page_count; /* 0: it has none */
 };
+/* A row or an entry as it stands on its page, on any page of a tree. */
+struct bough__cell {
+    const uint8_t *bytes; /* from the length of the payload to the number of the first overflow page */
+    uint32_t len;
+    struct bough__chain chain;
+};
+int bough__btree_read(struct bough__btrees *trees, uint8_t *out, uint32_t page);
+/* `page`: the bytes of one. BOUGH__BTREE_ODD also where that is no page with rows. */
+int bough__btree_cell_count(uint32_t *out, const uint8_t *page);
+int bough__btree_cell(struct bough__cell *out, const struct bough__btrees *trees, const uint8_t *page, uint32_t at);
+
 typedef int bough__chain_callback(void *context, const struct bough__chain *chain);
+/* Those that begin on the page. */
 int bough__btree_chains(struct bough__btrees *trees, uint32_t page, bough__chain_callback *callback, void *context);
 
 typedef int bough__page_callback(void *context, uint32_t page);

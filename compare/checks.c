@@ -4,6 +4,7 @@
  * where it changed: the tables that have other rows or other SQL, and the foreign keys that lead from or to them. What
  * is too large even then stays unknown. The limits count bytes and steps and never time, so the same two databases
  * always have the same answer. */
+#include "btree.h"
 #include "outcome.h"
 
 #include <stdlib.h>
@@ -59,6 +60,46 @@ static int list_changed(struct bough__names *tables, struct bough__names *gone, 
     return rc;
 }
 
+/* ---- sizes ---- */
+
+struct pages_count {
+    uint64_t pages, limit;
+};
+
+static int count_siblings(void *context, const struct bough__siblings *siblings)
+{
+    struct pages_count *count = context;
+
+    count->pages += siblings->count;
+    return count->pages > count->limit ? BOUGH__BTREE_STOPPED : BOUGH__BTREE_OK;
+}
+
+/* Has a table, with its indexes or alone, more pages than that? Told from a few pages, and without those of overflows:
+ * false also where it is not known. */
+static int has_more_pages(bool *out, sqlite3 *handle, const char *table, bool alone, uint64_t limit)
+{
+    static const char sql[] = "SELECT rootpage FROM main.sqlite_schema WHERE rootpage > 1 AND tbl_name = ?1 "
+                              "COLLATE NOCASE AND (type = 'table' OR (type = 'index' AND NOT ?2))";
+    struct bough__btrees trees;
+    struct pages_count count = {0, limit};
+    sqlite3_stmt *root = NULL;
+    int walked = bough__btrees_open(&trees, handle);
+    int rc = sqlite3_prepare_v2(handle, sql, -1, &root, NULL);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(root, 1, table, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int(root, 2, alone);
+    while (rc == SQLITE_OK && walked == BOUGH__BTREE_OK && (rc = sqlite3_step(root)) == SQLITE_ROW) {
+        walked = bough__btree_walk(&trees, (uint32_t)sqlite3_column_int64(root, 0), count_siblings, &count);
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(root);
+    bough__btrees_release(&trees);
+    *out = walked == BOUGH__BTREE_STOPPED;
+    return walked == BOUGH__BTREE_NOMEM ? SQLITE_NOMEM : rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 /* ---- integrity ---- */
 
 /* Pages of the trees named by the query, counted up to a limit. */
@@ -93,9 +134,14 @@ static int tables_fit(bool *out, sqlite3 *handle, const struct bough__names *tab
     sqlite3_int64 page_size = 0;
     uint64_t pages = 0;
     uint64_t limit = 0;
+    bool is_large = false;
     int rc = read_int64(&page_size, handle, "PRAGMA main.page_size");
 
     limit = limit_bytes / (page_size > 0 ? (uint64_t)page_size : 4096);
+    for (size_t i = 0; rc == SQLITE_OK && !is_large && i < tables->count; i++)
+        rc = has_more_pages(&is_large, handle, tables->items[i], false, limit);
+    if (is_large)
+        pages = limit + 1;
     for (size_t i = 0; rc == SQLITE_OK && pages <= limit && i < tables->count; i++)
         rc = count_pages(&pages, handle, tables->items[i], limit);
     *out = rc == SQLITE_OK && pages <= limit;
@@ -139,6 +185,8 @@ static int check_tables(struct bough__checks *out, sqlite3 *handle, const struct
 
 /* ---- foreign keys ---- */
 
+enum { ROW_STEPS = 3 }; /* at least, and a page has a row at least */
+
 struct budget {
     uint64_t left; /* in hundreds of steps */
 };
@@ -150,14 +198,17 @@ static int spend(void *context)
     return budget->left == 0 ? 1 : (budget->left--, 0);
 }
 
-/* A parent that cannot be one (no unique index) is an error of the schema, which the result tells. */
-static int count_violations(struct bough__checks *out, sqlite3 *handle, const char *table)
+/* A parent that cannot be one (no unique index) is an error of the schema, which the result tells. SQLITE_INTERRUPT:
+ * the table has too many rows to be looked at. */
+static int count_violations(struct bough__checks *out, sqlite3 *handle, const char *table, bool has_too_many)
 {
     char *sql = table ? sqlite3_mprintf("PRAGMA main.foreign_key_check(%Q)", table)
                       : sqlite3_mprintf("PRAGMA main.foreign_key_check");
     sqlite3_stmt *statement = NULL;
     int rc = sql ? sqlite3_prepare_v2(handle, sql, -1, &statement, NULL) : SQLITE_NOMEM;
 
+    if (rc == SQLITE_OK && has_too_many)
+        rc = SQLITE_INTERRUPT;
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
         out->violations++;
         rc = SQLITE_OK;
@@ -197,12 +248,17 @@ static int check_children(struct bough__checks *out, sqlite3 *handle, const stru
                           uint64_t steps)
 {
     struct budget budget = {steps / 100};
+    bool is_large = false;
     int rc = SQLITE_OK;
 
-    if (steps != UINT64_MAX)
-        sqlite3_progress_handler(handle, 100, spend, &budget);
-    for (size_t i = 0; rc == SQLITE_OK && i < children->count; i++)
-        rc = count_violations(out, handle, children->items[i]);
+    for (size_t i = 0; rc == SQLITE_OK && i < children->count; i++) {
+        if (steps != UINT64_MAX)
+            rc = has_more_pages(&is_large, handle, children->items[i], true, steps / ROW_STEPS);
+        if (rc == SQLITE_OK && steps != UINT64_MAX)
+            sqlite3_progress_handler(handle, 100, spend, &budget);
+        if (rc == SQLITE_OK)
+            rc = count_violations(out, handle, children->items[i], is_large);
+    }
     if (steps != UINT64_MAX)
         sqlite3_progress_handler(handle, 0, NULL, NULL);
     return rc;
@@ -212,7 +268,7 @@ static int check_foreign_keys(struct bough__checks *out, sqlite3 *handle, const 
                               const struct bough__names *gone, bool whole, uint64_t steps)
 {
     struct bough__names children = {NULL, 0};
-    int rc = whole ? count_violations(out, handle, NULL) : list_children(&children, handle, tables, gone);
+    int rc = whole ? count_violations(out, handle, NULL, false) : list_children(&children, handle, tables, gone);
 
     if (!whole && rc == SQLITE_OK)
         rc = check_children(out, handle, &children, steps);

@@ -34,11 +34,6 @@ bool bough__pages_add(struct bough__pages *pages, uint64_t page)
     return true;
 }
 
-bool bough__pages_has(const struct bough__pages *pages, uint64_t page)
-{
-    return page / 64 < pages->word_count && (pages->words[page / 64] >> page % 64 & 1);
-}
-
 void bough__pages_remove(struct bough__pages *pages, uint64_t page)
 {
     if (page / 64 < pages->word_count)

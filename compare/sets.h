@@ -16,7 +16,10 @@ struct bough__pages {
     size_t word_count;
 };
 bool bough__pages_add(struct bough__pages *pages, uint64_t page); /* false: no memory */
-bool bough__pages_has(const struct bough__pages *pages, uint64_t page);
+static inline bool bough__pages_has(const struct bough__pages *pages, uint64_t page)
+{
+    return page / 64 < pages->word_count && (pages->words[page / 64] >> page % 64 & 1);
+}
 void bough__pages_remove(struct bough__pages *pages, uint64_t page);
 /* The first member that is `page` or follows it; 0: there is none. */
 uint64_t bough__pages_next(const struct bough__pages *pages, uint64_t page);

@@ -2,8 +2,11 @@
  *
  * A row that stands on the same page of its table on both sides, and that page is the same, is the same row. So of each
  * table the pages that hold rows are listed on both sides, and what differs lies on those that differ or that only one
- * side's table has; the pages above the leaves say which rowids these are. Rows are read later, from these ranges on
- * both sides. If most of the table's pages differ, or what stands on them is not understood, all of it is read.
+ * side's table has. Of these the rows are compared as bytes (sift.c), and those that differ are read later, by SQLite.
+ * If most of the table's rows differ, or what stands on its pages is not understood, all of it is read.
+ *
+ * A page above leaves that is the same on both sides, and in both trees, has the same leaves below it. So the leaves of
+ * a side are listed one by one only where that is not so; elsewhere it is enough to know which of them differ.
  *
  * Overflow pages stand outside of this: SQLite writes a row of the same length over the old one, and then an overflow
  * page differs while the leaf does not. Such a page, here called loose, is an overflow page on both sides, so it is one
@@ -11,8 +14,8 @@
  * found by looking at the leaves that are the same: first, at rows whose overflow pages would follow each other, as
  * they mostly do; then along every chain. That reads the tables, but only where loose pages are. What is loose even
  * then belongs to an index, or to a table without rowids, which is read as a whole. */
-#include "btree.h"
 #include "compare.h"
+#include "sift.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +34,7 @@ struct work {
     const struct bough__pages *pages;
     struct bough__tables *out;
     struct pair *pairs;        /* parallel to out's items */
-    struct bough__pages trees; /* pages of tables, on one side or the other */
+    struct bough__pages trees; /* pages that differ and belong to a table, on one side or the other */
     struct bough__pages loose;
 };
 
@@ -119,66 +122,110 @@ static int read_pairs(struct work *work, sqlite3 **out_failed, sqlite3 *from, sq
 
 /* ---- pages that hold rows ---- */
 
+enum { NOTED_MAX = 4 * 1024 * 1024 };
+
 struct listing {
     struct work *work;
-    struct bough__ranges *ranges;
-    struct bough__pages rows[2]; /* pages that hold rows */
+    const struct pair *pair;
     size_t side;
-    uint64_t total, changed;
+    struct bough__pages parents[2]; /* pages above leaves */
+    struct bough__pages rows[2];    /* pages that hold rows, but for leaves below a parent that is the same */
+    struct bough__leaves noted[2];  /* pages with rows that differ, or that one side alone has: NOTED_MAX at most */
+    uint64_t noted_count;
+    uint64_t total; /* pages with rows, on both sides */
 };
 
-static int list_page(void *context, uint32_t page, bool has_rows, const struct bough__range *range)
+static bool differs(const struct listing *listing, uint32_t page)
+{
+    return bough__pages_has(listing->work->pages, page);
+}
+
+static bool has_same_leaves(const struct listing *listing, uint32_t parent)
+{
+    return !differs(listing, parent) && bough__pages_has(&listing->parents[0], parent) &&
+           bough__pages_has(&listing->parents[1], parent);
+}
+
+static int list_parents(void *context, const struct bough__siblings *siblings)
 {
     struct listing *listing = context;
-    (void)range;
-    if (!bough__pages_add(&listing->work->trees, page) ||
-        (has_rows && !bough__pages_add(&listing->rows[listing->side], page)))
-        return BOUGH__BTREE_NOMEM;
+    struct bough__pages *parents = &listing->parents[listing->side];
+
+    for (uint32_t i = 0; siblings->height == 1 && i < siblings->count; i++) {
+        if (!bough__pages_add(parents, siblings->pages[i]))
+            return BOUGH__BTREE_NOMEM;
+        siblings->pages[i] = 0;
+    }
     return BOUGH__BTREE_OK;
 }
 
-static bool is_same(const struct listing *listing, uint32_t page)
-{
-    return !bough__pages_has(listing->work->pages, page) && bough__pages_has(&listing->rows[1 - listing->side], page);
-}
-
-static int note_page(void *context, uint32_t page, bool has_rows, const struct bough__range *range)
+static int list_rows(void *context, const struct bough__siblings *siblings)
 {
     struct listing *listing = context;
+    struct bough__pages *rows = &listing->rows[listing->side];
 
-    if (!has_rows)
-        return BOUGH__BTREE_OK;
-    listing->total++;
-    if (is_same(listing, page))
-        return BOUGH__BTREE_OK;
-    listing->changed++;
-    return bough__ranges_add(listing->ranges, range->first, range->last) ? BOUGH__BTREE_OK : BOUGH__BTREE_NOMEM;
+    for (uint32_t i = 0; i < siblings->count; i++) {
+        if (siblings->has_rows && !bough__pages_add(rows, siblings->pages[i]))
+            return BOUGH__BTREE_NOMEM;
+        if (siblings->height == 1 && has_same_leaves(listing, siblings->pages[i]))
+            siblings->pages[i] = 0;
+    }
+    return BOUGH__BTREE_OK;
+}
+
+/* Is a page with rows the same, and in both trees? */
+static bool is_same(const struct listing *listing, const struct bough__siblings *siblings, bool has_same_parent,
+                    uint32_t page)
+{
+    if (differs(listing, page))
+        return false;
+    return (siblings->height == 0 && has_same_parent) || bough__pages_has(&listing->rows[1 - listing->side], page);
+}
+
+static int note_pages(void *context, const struct bough__siblings *siblings)
+{
+    struct listing *listing = context;
+    bool has_same_parent = has_same_leaves(listing, siblings->parent);
+
+    listing->total += siblings->has_rows ? siblings->count : 0;
+    for (uint32_t i = 0; i < siblings->count; i++) {
+        uint32_t page = siblings->pages[i];
+
+        if (differs(listing, page) && !bough__pages_add(&listing->work->trees, page))
+            return BOUGH__BTREE_NOMEM;
+        if (!siblings->has_rows || is_same(listing, siblings, has_same_parent, page))
+            continue;
+        if (++listing->noted_count <= NOTED_MAX && !bough__leaves_add(&listing->noted[listing->side], page))
+            return BOUGH__BTREE_NOMEM;
+    }
+    return BOUGH__BTREE_OK;
 }
 
 /* Walks the table on both sides. */
-static int walk_pair(struct listing *listing, const struct pair *pair, bough__btree_callback *callback)
+static int walk_pair(struct listing *listing, bough__btree_callback *callback)
 {
+    struct bough__btrees *sides = listing->work->sides;
     int rc = BOUGH__BTREE_OK;
 
     for (listing->side = 0; rc == BOUGH__BTREE_OK && listing->side < 2; listing->side++)
-        rc = bough__btree_walk(&listing->work->sides[listing->side], pair->roots[listing->side], callback, listing);
+        rc = bough__btree_walk(&sides[listing->side], listing->pair->roots[listing->side], callback, listing);
     return rc;
 }
 
-static int list_pair(struct listing *listing, const struct pair *pair)
+static int list_pair(struct listing *listing)
 {
-    return walk_pair(listing, pair, list_page);
+    int rc = walk_pair(listing, list_parents);
+
+    return rc == BOUGH__BTREE_OK ? walk_pair(listing, list_rows) : rc;
 }
 
 static void release_listing(struct listing *listing)
 {
-    bough__pages_release(&listing->rows[0]);
-    bough__pages_release(&listing->rows[1]);
-}
-
-static bool is_everything(const struct bough__ranges *ranges)
-{
-    return ranges->count == 1 && ranges->items[0].first == INT64_MIN && ranges->items[0].last == INT64_MAX;
+    for (size_t side = 0; side < 2; side++) {
+        bough__pages_release(&listing->parents[side]);
+        bough__pages_release(&listing->rows[side]);
+        bough__leaves_release(&listing->noted[side]);
+    }
 }
 
 static void give_up(struct bough__table_pages *change, struct pair *pair)
@@ -191,17 +238,20 @@ static void give_up(struct bough__table_pages *change, struct pair *pair)
 static int compare_pair(struct work *work, size_t at)
 {
     struct bough__table_pages *change = &work->out->items[at];
-    struct listing listing = {.work = work, .ranges = &change->ranges};
-    int rc = work->is_readable ? list_pair(&listing, &work->pairs[at]) : BOUGH__BTREE_ODD;
+    struct pair *pair = &work->pairs[at];
+    struct listing listing = {.work = work, .pair = pair};
+    int rc = work->is_readable ? list_pair(&listing) : BOUGH__BTREE_ODD;
 
-    change->is_narrow = true;
     if (rc == BOUGH__BTREE_OK)
-        rc = walk_pair(&listing, &work->pairs[at], note_page);
-    work->pairs[at].has_rowids = work->sides[0].has_rowids && work->sides[1].has_rowids;
-    bough__ranges_unite(&change->ranges);
-    if (rc == BOUGH__BTREE_ODD || listing.changed > listing.total / 2 || is_everything(&change->ranges))
-        give_up(change, &work->pairs[at]);
-    work->pairs[at].is_listed |= change->ranges.count > 0;
+        rc = walk_pair(&listing, note_pages);
+    pair->has_rowids = work->sides[0].has_rowids && work->sides[1].has_rowids;
+    change->is_narrow = !listing.noted_count || (pair->has_rowids && listing.noted_count <= NOTED_MAX);
+    if (rc == BOUGH__BTREE_OK && listing.noted_count && change->is_narrow)
+        rc = bough__sift(&change->ranges, work->sides, listing.noted, work->pages,
+                         listing.noted_count > listing.total / 2);
+    if (rc == BOUGH__BTREE_ODD || rc == BOUGH__BTREE_STOPPED || !change->is_narrow)
+        give_up(change, pair);
+    pair->is_listed |= change->ranges.count > 0;
     release_listing(&listing);
     return rc == BOUGH__BTREE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
 }
@@ -259,13 +309,16 @@ static int forget_chain(void *context, const struct bough__chain *chain)
 }
 
 /* What begins on a page that differs: such rows are read anyway, and entries of indexes are none. */
-static int forget_chains(void *context, uint32_t page, bool has_rows, const struct bough__range *range)
+static int forget_chains(void *context, const struct bough__siblings *siblings)
 {
     struct forgetting *forgetting = context;
-    (void)range;
-    return has_rows && bough__pages_has(forgetting->work->pages, page)
-               ? bough__btree_chains(forgetting->trees, page, forget_chain, forgetting)
-               : BOUGH__BTREE_OK;
+    int rc = BOUGH__BTREE_OK;
+
+    for (uint32_t i = 0; rc == BOUGH__BTREE_OK && siblings->has_rows && i < siblings->count; i++) {
+        if (bough__pages_has(forgetting->work->pages, siblings->pages[i]))
+            rc = bough__btree_chains(forgetting->trees, siblings->pages[i], forget_chain, forgetting);
+    }
+    return rc;
 }
 
 /* In all tables and indexes of one side. */
@@ -284,6 +337,7 @@ static int forget_side(struct work *work, size_t side, sqlite3 *handle)
 
 struct search {
     struct listing *listing;
+    struct bough__ranges *ranges;
     bool is_thorough;
     bool found;
 };
@@ -309,7 +363,7 @@ static int look_at_chain(void *context, const struct bough__chain *chain)
     rc = bough__btree_follow(&work->sides[1], chain, look_at_page, search);
     if (!search->found)
         return rc;
-    if (!bough__ranges_add(search->listing->ranges, chain->rowid, chain->rowid))
+    if (!bough__ranges_add(search->ranges, chain->rowid, chain->rowid))
         return BOUGH__BTREE_NOMEM;
     rc = bough__btree_follow(&work->sides[0], chain, forget_page, work);
     if (rc == BOUGH__BTREE_OK)
@@ -317,27 +371,32 @@ static int look_at_chain(void *context, const struct bough__chain *chain)
     return rc == BOUGH__BTREE_OK && !has_loose(work) ? BOUGH__BTREE_STOPPED : rc;
 }
 
-static int look_at_leaf(void *context, uint32_t page, bool has_rows, const struct bough__range *range)
+static int look_at_leaves(void *context, const struct bough__siblings *siblings)
 {
     struct search *search = context;
-    (void)range;
-    return has_rows && is_same(search->listing, page)
-               ? bough__btree_chains(&search->listing->work->sides[1], page, look_at_chain, search)
-               : BOUGH__BTREE_OK;
+    struct listing *listing = search->listing;
+    bool has_same_parent = has_same_leaves(listing, siblings->parent);
+    int rc = BOUGH__BTREE_OK;
+
+    for (uint32_t i = 0; rc == BOUGH__BTREE_OK && siblings->has_rows && i < siblings->count; i++) {
+        if (is_same(listing, siblings, has_same_parent, siblings->pages[i]))
+            rc = bough__btree_chains(&listing->work->sides[1], siblings->pages[i], look_at_chain, search);
+    }
+    return rc;
 }
 
 /* Looks for the owners of loose pages among the rows of one table. */
 static int search_pair(struct work *work, size_t at, bool is_thorough)
 {
-    struct listing listing = {.work = work, .ranges = &work->out->items[at].ranges};
-    struct search search = {&listing, is_thorough, false};
-    int rc = list_pair(&listing, &work->pairs[at]);
+    struct listing listing = {.work = work, .pair = &work->pairs[at]};
+    struct search search = {&listing, &work->out->items[at].ranges, is_thorough, false};
+    int rc = list_pair(&listing);
 
     listing.side = 1;
     if (rc == BOUGH__BTREE_OK)
-        rc = bough__btree_walk(&work->sides[1], work->pairs[at].roots[1], look_at_leaf, &search);
+        rc = bough__btree_walk(&work->sides[1], work->pairs[at].roots[1], look_at_leaves, &search);
     release_listing(&listing);
-    work->pairs[at].is_listed |= listing.ranges->count > 0;
+    work->pairs[at].is_listed |= search.ranges->count > 0;
     return rc;
 }
 

@@ -482,9 +482,80 @@ TEST(overflow_written_over)
     ck_assert_uint_eq(totals.read_narrow, 2 * (2 + 1));
 }
 
+/* Of the rows on a page that differs, those are read whose bytes differ, wherever they stand; and a row with overflow
+ * pages only where one of these differs. */
+TEST(rows_of_a_page)
+{
+    char a[512], b[512];
+    struct pair pair;
+    struct totals totals = {0};
+    snprintf(a, sizeof a, "%s", harness_path("a.db"));
+    snprintf(b, sizeof b, "%s", harness_path("b.db"));
+    sqlite3 *db = open_file(a);
+    run(db, "PRAGMA page_size = 4096; CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE big(v);"
+            "CREATE TABLE moved(id INTEGER PRIMARY KEY, v);"
+            "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+            "INSERT INTO t SELECT i * 2, hex(i) || zeroblob(10) FROM n;"
+            "INSERT INTO big SELECT v || hex(zeroblob(5000)) FROM t WHERE id <= 2000;"
+            "INSERT INTO moved SELECT id, hex(zeroblob(25)) FROM t");
+    sqlite3_close(db);
+    copy_file(a, b);
+    db = open_file(b);
+    run(db, "UPDATE t SET v = 'other' WHERE id = 4000; DELETE FROM t WHERE id = 6000; INSERT INTO t VALUES (2001, 0);"
+            "UPDATE big SET v = 'x' || substr(v, 2, 9000) || 'end' WHERE rowid = 500;"
+            "UPDATE moved SET v = hex(zeroblob(400)) WHERE id = 5000;"
+            "UPDATE moved SET v = hex(zeroblob(25)) WHERE id = 5000");
+    sqlite3_close(db);
+    pair_open(&pair, a, b);
+    const struct bough__table_pages *t = bough__tables_find(&pair.tables, "t");
+    ck_assert(t && t->is_narrow && t->ranges.count == 3);
+    ck_assert_int_eq(t->ranges.items[0].first, 2001);
+    ck_assert_int_eq(t->ranges.items[0].last, 2001);
+    ck_assert_int_eq(t->ranges.items[2].last, 6000);
+    const struct bough__table_pages *big = bough__tables_find(&pair.tables, "big");
+    ck_assert(big && big->is_narrow && big->ranges.count == 1 && big->ranges.items[0].first == 500);
+    ck_assert_int_eq(big->ranges.items[0].last, 500);
+    /* Its pages were split and are not what they were; its rows are. */
+    ck_assert_ptr_null(bough__tables_find(&pair.tables, "moved"));
+    pair_close(&pair);
+    check_pair(&totals, a, b);
+    ck_assert_uint_eq(totals.read_narrow, 4 + 2);
+}
+
+/* Every page differs, and few rows do. */
+TEST(a_row_of_every_page)
+{
+    char a[512], b[512];
+    struct pair pair;
+    struct totals totals = {0};
+    snprintf(a, sizeof a, "%s", harness_path("a.db"));
+    snprintf(b, sizeof b, "%s", harness_path("b.db"));
+    sqlite3 *db = open_file(a);
+    run(db, "PRAGMA page_size = 4096; CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE all_of_it(v);"
+            "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
+            "INSERT INTO t SELECT i, hex(zeroblob(80)) FROM n; INSERT INTO all_of_it SELECT v FROM t");
+    sqlite3_close(db);
+    copy_file(a, b);
+    db = open_file(b);
+    run(db, "UPDATE t SET v = hex(randomblob(80)) WHERE id %% 20 = 0 OR id %% 20 = 3; UPDATE all_of_it SET v = v || v");
+    sqlite3_close(db);
+    pair_open(&pair, a, b);
+    const struct bough__table_pages *t = bough__tables_find(&pair.tables, "t");
+    ck_assert(t && t->is_narrow);
+    /* 3, then 20 with 23 and the two between them, and so on. */
+    ck_assert_uint_eq(t->ranges.count, 501);
+    ck_assert_int_eq(t->ranges.items[1].first, 20);
+    ck_assert_int_eq(t->ranges.items[1].last, 23);
+    ck_assert(!bough__tables_find(&pair.tables, "all_of_it")->is_narrow);
+    pair_close(&pair);
+    check_pair(&totals, a, b);
+    ck_assert_uint_eq(totals.read_narrow, 2 * (1 + 499 * 4 + 1));
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(random_changes), CASE(one_row_of_a_large_table),
-                                         CASE(one_row_under_renamed_columns), CASE(overflow_written_over)};
+                                         CASE(one_row_under_renamed_columns), CASE(overflow_written_over),
+                                         CASE(rows_of_a_page), CASE(a_row_of_every_page)};
     return harness_run("compare_narrow", cases, COUNT_OF(cases));
 }
