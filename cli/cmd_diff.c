@@ -19,6 +19,10 @@ struct range {
     uint64_t first, last;
 };
 
+/* What programs keep in the header. */
+#define NUMBERS 2
+static const char *const number_names[NUMBERS] = {"user_version", "application_id"};
+
 struct diff {
     struct cli *cli;
     const char *from, *to;
@@ -28,6 +32,9 @@ struct diff {
     size_t range_count, range_capacity;
     struct bough__pages differing; /* pages that are not the same, wherever they are */
     struct bough__outcome outcome;
+    struct {
+        int64_t from, to;
+    } numbers[NUMBERS]; /* of number_names */
     struct database from_db, to_db;
     FILE *out;
 };
@@ -96,6 +103,19 @@ static int compare(struct diff *diff)
     return sqlite_fail(diff, failed, code);
 }
 
+static int read_number(struct diff *diff, struct database *database, int64_t *out, size_t which)
+{
+    char *sql = out_format("PRAGMA main.%s", number_names[which]);
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(database->handle, sql, -1, &statement, NULL);
+
+    if (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW)
+        *out = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    free(sql);
+    return code == SQLITE_ROW ? BOUGH_OK : database_fail(diff->cli, database, code, "");
+}
+
 /* Pages are compared between the very states that the connections read. */
 static int find_out(struct diff *diff)
 {
@@ -115,6 +135,11 @@ static int find_out(struct diff *diff)
                        bough_diff_connections(&diff->pages, diff->from_db.handle, diff->to_db.handle, note_page, diff));
     if (rc == BOUGH_OK && !diff->pages.identical)
         rc = compare(diff);
+    for (size_t i = 0; rc == BOUGH_OK && !diff->table && i < NUMBERS; i++) {
+        rc = read_number(diff, &diff->from_db, &diff->numbers[i].from, i);
+        if (rc == BOUGH_OK)
+            rc = read_number(diff, &diff->to_db, &diff->numbers[i].to, i);
+    }
     return rc;
 }
 
@@ -138,10 +163,10 @@ static int print_rows(struct diff *diff, const struct bough__table_outcome *tabl
 }
 
 /* The tables in which only rows differ, without those whose pages moved. */
-static int print_script(struct diff *diff)
+static int print_script(struct diff *diff, FILE *out)
 {
     struct bough__names contents = {NULL, 0};
-    struct bough__script script = {diff->out, diff->from_db.handle,    diff->to_db.handle, &diff->outcome.schema,
+    struct bough__script script = {out,       diff->from_db.handle,    diff->to_db.handle, &diff->outcome.schema,
                                    &contents, &diff->outcome.contents, diff->table,        NULL};
     sqlite3 *failed = NULL;
     int code = SQLITE_OK;
@@ -156,11 +181,10 @@ static int print_script(struct diff *diff)
     return sqlite_fail(diff, failed, code);
 }
 
-static int print_changeset(struct diff *diff)
+static int print_changeset(struct diff *diff, FILE *out)
 {
     struct bough__changeset changeset = {
-        diff->out,  diff->from_db.handle, diff->to_db.handle, &diff->outcome.schema, &diff->outcome.contents,
-        diff->table};
+        out, diff->from_db.handle, diff->to_db.handle, &diff->outcome.schema, &diff->outcome.contents, diff->table};
     sqlite3 *failed = NULL;
     char *refusal = NULL;
     int code = bough__changeset_write(&changeset, &refusal, &failed);
@@ -171,6 +195,11 @@ static int print_changeset(struct diff *diff)
 }
 
 /* ---- printing ---- */
+
+static const char *range_word(const struct range *range)
+{
+    return range->kind == 'c' ? "changed" : range->kind == 'a' ? "added" : "removed";
+}
 
 static int json_tables(struct json *json, struct diff *diff)
 {
@@ -195,6 +224,50 @@ static int json_tables(struct json *json, struct diff *diff)
     return rc;
 }
 
+static void json_ranges(struct json *json, const struct diff *diff)
+{
+    json_key(json, "ranges");
+    json_open(json, '[');
+    for (size_t i = 0; i < diff->range_count; i++) {
+        const struct range *range = &diff->ranges[i];
+
+        json_open(json, '{');
+        json_put_string(json, "status", range_word(range));
+        json_put_uint(json, "first", range->first);
+        json_put_uint(json, "last", range->last);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+/* What a form prints for itself, as one value. */
+static int json_form(struct json *json, struct diff *diff, bool is_hex, int (*print_form)(struct diff *, FILE *))
+{
+    FILE *stream = json_stream(json, is_hex);
+    int rc = stream ? print_form(diff, stream) : cli_fail(diff->cli, BOUGH_NOMEM, "out of memory");
+
+    if (stream && fclose(stream) != 0 && rc == BOUGH_OK)
+        rc = cli_fail(diff->cli, BOUGH_IO, "the differences cannot be written");
+    return rc;
+}
+
+static int json_forms(struct json *json, struct diff *diff)
+{
+    int rc = BOUGH_OK;
+
+    if (cli_has(diff->cli, "sql")) {
+        json_key(json, "sql");
+        rc = json_form(json, diff, false, print_script);
+    } else if (cli_has(diff->cli, "format")) {
+        json_key(json, "changeset");
+        json_open(json, '{');
+        json_key(json, "hex");
+        rc = json_form(json, diff, true, print_changeset);
+        json_close(json, '}');
+    }
+    return rc;
+}
+
 static int print_json(struct diff *diff)
 {
     struct json json = {diff->out, false};
@@ -209,9 +282,13 @@ static int print_json(struct diff *diff)
     json_put_uint(&json, "changed", diff->pages.changed);
     json_put_uint(&json, "added", diff->pages.added);
     json_put_uint(&json, "removed", diff->pages.removed);
+    if (cli_has(diff->cli, "pages"))
+        json_ranges(&json, diff);
     json_close(&json, '}');
     rc = json_tables(&json, diff);
     outcome_json_schema(&json, &diff->outcome.schema, diff->table);
+    if (rc == BOUGH_OK)
+        rc = json_forms(&json, diff);
     json_close(&json, '}');
     cli_json_end(&json);
     return rc;
@@ -301,11 +378,7 @@ static void print_ranges(const struct diff *diff)
     for (size_t i = 0; i < diff->range_count; i++) {
         const struct range *range = &diff->ranges[i];
 
-        fprintf(diff->out, "%-8s %" PRIu64,
-                range->kind == 'c'   ? "changed"
-                : range->kind == 'a' ? "added"
-                                     : "removed",
-                range->first);
+        fprintf(diff->out, "%-8s %" PRIu64, range_word(range), range->first);
         if (range->last != range->first)
             fprintf(diff->out, "-%" PRIu64, range->last);
         putc('\n', diff->out);
@@ -323,6 +396,15 @@ static void print_names(const struct diff *diff)
     }
 }
 
+static void print_numbers(const struct diff *diff)
+{
+    for (size_t i = 0; i < NUMBERS; i++) {
+        if (diff->numbers[i].from != diff->numbers[i].to)
+            fprintf(diff->out, "header   changed  %s: %" PRId64 " to %" PRId64 "\n", number_names[i],
+                    diff->numbers[i].from, diff->numbers[i].to);
+    }
+}
+
 /* The default, and --stat: pages, tables with counts, names. */
 static int print_text(struct diff *diff)
 {
@@ -335,20 +417,22 @@ static int print_text(struct diff *diff)
                 diff->pages.changed, diff->pages.added, diff->pages.removed, diff->from, diff->to);
     if (!chosen)
         rc = print_tables(diff);
-    if (!cli_has(cli, "pages") && !cli_has(cli, "rows"))
+    if (!cli_has(cli, "pages"))
         print_schema(diff, cli_has(cli, "schema"));
+    if (!chosen)
+        print_numbers(diff);
     print_ranges(diff);
     return rc;
 }
 
 static int print_to(struct diff *diff)
 {
-    if (cli_has(diff->cli, "sql"))
-        return print_script(diff);
-    if (cli_has(diff->cli, "format"))
-        return print_changeset(diff);
     if (diff->cli->json)
         return print_json(diff);
+    if (cli_has(diff->cli, "sql"))
+        return print_script(diff, diff->out);
+    if (cli_has(diff->cli, "format"))
+        return print_changeset(diff, diff->out);
     if (diff->cli->quiet)
         print_names(diff);
     else if (diff->pages.identical)
@@ -373,21 +457,21 @@ static int print(struct diff *diff)
     return rc;
 }
 
-/* --exit-code answers for what was asked: tables and their rows, the schema, or else the whole database. */
+/* --exit-code: does anything differ, in whatever form it is printed? Without a form, and in that of pages, the bytes
+ * answer; else the schema and, but for --schema, rows and header. */
 static bool differs(const struct diff *diff)
 {
     struct cli *cli = diff->cli;
-    bool rows = cli_has(cli, "rows");
     bool any = false;
 
-    if (cli_has(cli, "pages") || !(diff->table || cli_has(cli, "schema") || cli_has(cli, "stat") || rows ||
-                                   cli_has(cli, "sql") || cli_has(cli, "format")))
+    if (cli_has(cli, "pages") || !(diff->table || cli_has(cli, "schema") || cli_has(cli, "stat") ||
+                                   cli_has(cli, "rows") || cli_has(cli, "sql") || cli_has(cli, "format")))
         return !diff->pages.identical;
-    for (size_t i = 0; !rows && i < diff->outcome.schema.count; i++)
+    for (size_t i = 0; i < diff->outcome.schema.count; i++)
         any = any || bough__schema_change_concerns(&diff->outcome.schema.items[i], diff->table);
-    for (size_t i = 0; !cli_has(cli, "schema") && i < diff->outcome.table_count; i++)
-        any = any || !rows || bough__table_outcome_has_rows(&diff->outcome.tables[i]);
-    return any;
+    for (size_t i = 0; !cli_has(cli, "schema") && i < NUMBERS; i++)
+        any = any || diff->numbers[i].from != diff->numbers[i].to;
+    return any || (!cli_has(cli, "schema") && diff->outcome.table_count);
 }
 
 static int check_options(struct cli *cli)
@@ -398,10 +482,8 @@ static int check_options(struct cli *cli)
         return cli_fail(cli, BOUGH_USAGE, "diff takes one of --stat, --schema, --rows, --pages, --sql and --format");
     if (cli_has(cli, "format") && strcmp(cli_value(cli, "format"), "changeset") != 0)
         return cli_fail(cli, BOUGH_USAGE, "diff knows the format changeset, not %s", cli_value(cli, "format"));
-    if (cli_has(cli, "format") && (cli->json || isatty(STDOUT_FILENO)))
+    if (cli_has(cli, "format") && !cli->json && isatty(STDOUT_FILENO))
         return cli_fail(cli, BOUGH_USAGE, "a changeset is bytes for a file or a program: bough diff A B > FILE");
-    if (cli_has(cli, "sql") && cli->json)
-        return cli_fail(cli, BOUGH_USAGE, "diff --sql prints a script, which --json cannot change");
     return BOUGH_OK;
 }
 
@@ -438,7 +520,7 @@ static const struct cli_option option_table[] = {
     {0, "sql", NULL, "a script that turns A into B"},
     {0, "format", "changeset", "rows as a changeset of SQLite's session extension"},
     {0, "table", "TABLE", "this table alone, with its indexes and triggers"},
-    {0, "exit-code", NULL, "exit with 1 when what was asked for differs"},
+    {0, "exit-code", NULL, "exit with 1 when there are differences; of the schema, under --schema"},
     {0, NULL, NULL, NULL},
 };
 

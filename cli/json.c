@@ -119,24 +119,29 @@ static void put_ascii(FILE *file, unsigned char c)
         putc(c, file);
 }
 
-void json_bytes(struct json *json, const char *bytes, size_t len_bytes)
+static void put_text(FILE *file, const char *bytes, size_t len_bytes)
 {
     const unsigned char *p = (const unsigned char *)bytes;
     size_t bad = 0;
 
-    separate(json);
-    putc('"', json->file);
     for (size_t i = 0; i < len_bytes;) {
         size_t length = json_utf8_length(bytes + i, len_bytes - i, &bad);
 
         if (length == 1)
-            put_ascii(json->file, p[i]);
+            put_ascii(file, p[i]);
         else if (length > 1)
-            fwrite(p + i, 1, length, json->file);
+            fwrite(p + i, 1, length, file);
         else
-            fputs("\xEF\xBF\xBD", json->file);
+            fputs("\xEF\xBF\xBD", file);
         i += length ? length : bad;
     }
+}
+
+void json_bytes(struct json *json, const char *bytes, size_t len_bytes)
+{
+    separate(json);
+    putc('"', json->file);
+    put_text(json->file, bytes, len_bytes);
     putc('"', json->file);
 }
 
@@ -148,18 +153,102 @@ void json_string(struct json *json, const char *text)
         json_null(json);
 }
 
-void json_hex(struct json *json, const void *bytes, size_t len_bytes)
+static void put_hex(FILE *file, const unsigned char *bytes, size_t len_bytes)
 {
     static const char digits[] = "0123456789abcdef";
-    const unsigned char *p = bytes;
 
+    for (size_t i = 0; i < len_bytes; i++) {
+        putc(digits[bytes[i] >> 4], file);
+        putc(digits[bytes[i] & 15], file);
+    }
+}
+
+void json_hex(struct json *json, const void *bytes, size_t len_bytes)
+{
     separate(json);
     putc('"', json->file);
-    for (size_t i = 0; i < len_bytes; i++) {
-        putc(digits[p[i] >> 4], json->file);
-        putc(digits[p[i] & 15], json->file);
-    }
+    put_hex(json->file, bytes, len_bytes);
     putc('"', json->file);
+}
+
+/* ---- streams ---- */
+
+struct stream {
+    FILE *file;
+    bool is_hex;
+    char rest[4]; /* the beginning of a character whose end has not come yet */
+    size_t rest_length;
+};
+
+/* How many bytes at the end may be the beginning of a character. */
+static size_t open_end(const char *bytes, size_t length)
+{
+    for (size_t back = 1; back <= 3 && back <= length; back++) {
+        unsigned char c = (unsigned char)bytes[length - back];
+
+        if (c >= 0xC0)
+            return back < (c >= 0xF0 ? 4u : c >= 0xE0 ? 3u : 2u) ? back : 0;
+        if (c < 0x80)
+            return 0;
+    }
+    return 0;
+}
+
+static ssize_t stream_write(void *context, const char *bytes, size_t size)
+{
+    struct stream *stream = context;
+    size_t used = 0;
+    size_t kept = 0;
+
+    if (stream->is_hex) {
+        put_hex(stream->file, (const unsigned char *)bytes, size);
+        return (ssize_t)size;
+    }
+    while (stream->rest_length && used < size) {
+        stream->rest[stream->rest_length++] = bytes[used++];
+        if (open_end(stream->rest, stream->rest_length) != stream->rest_length) {
+            put_text(stream->file, stream->rest, stream->rest_length);
+            stream->rest_length = 0;
+        }
+    }
+    kept = open_end(bytes + used, size - used);
+    put_text(stream->file, bytes + used, size - used - kept);
+    if (kept) {
+        memcpy(stream->rest, bytes + size - kept, kept);
+        stream->rest_length = kept;
+    }
+    return (ssize_t)size;
+}
+
+static int stream_close(void *context)
+{
+    struct stream *stream = context;
+    int failed = 0;
+
+    put_text(stream->file, stream->rest, stream->rest_length);
+    putc('"', stream->file);
+    failed = ferror(stream->file);
+    free(stream);
+    return failed ? -1 : 0;
+}
+
+FILE *json_stream(struct json *json, bool is_hex)
+{
+    static const cookie_io_functions_t functions = {.write = stream_write, .close = stream_close};
+    struct stream *stream = malloc(sizeof *stream);
+    FILE *file = NULL;
+
+    if (!stream)
+        return NULL;
+    *stream = (struct stream){.file = json->file, .is_hex = is_hex};
+    file = fopencookie(stream, "w", functions);
+    if (!file) {
+        free(stream);
+        return NULL;
+    }
+    separate(json);
+    putc('"', json->file);
+    return file;
 }
 
 void json_put_string(struct json *json, const char *key, const char *text)

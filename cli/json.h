@@ -26,6 +26,10 @@ void json_bytes(struct json *json, const char *bytes, size_t len_bytes);
 void json_string(struct json *json, const char *text); /* NULL: null */
 void json_hex(struct json *json, const void *bytes, size_t len_bytes);
 
+/* A stream whose bytes become one value, a string of the text or of hex digits; fclose ends it, and 0 means that all of
+ * it went to the document. NULL: no memory. */
+FILE *json_stream(struct json *json, bool is_hex);
+
 /* Length of the well-formed sequence of UTF-8 that begins here, or 0 and in *out_bad the length of the broken part. */
 size_t json_utf8_length(const char *bytes, size_t left, size_t *out_bad);
 

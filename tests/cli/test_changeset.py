@@ -96,7 +96,7 @@ class Changeset(support.Case):
         self.assertGreater(len(self.bough(*words, "--table", "t").out), 0)
         self.bough("diff", "main", "other", "--format", "xml", status=2)
         self.bough(*words, "--sql", status=2)
-        self.bough(*words, "--json", status=2)
+        self.bough(*words, "--json", status=4)
 
     def test_random_changes(self):
         rng = random.Random(5)

@@ -239,7 +239,8 @@ class History(support.Case):
         self.assertIn("changed", self.bough("diff", "main", "premium", "--pages").text)
         self.assertIn("users", self.bough("diff", "main", "premium", "--stat").text)
         self.fails(2, "diff", "main", "premium", "--rows", "--sql")
-        self.bough("diff", "main", "premium", "--sql", "--json", status=2)
+        for words in (["--stat", "--sql"], ["--pages", "--rows"], ["--sql", "--format", "changeset"]):
+            self.fails(2, "diff", "main", "premium", *words)
         self.fails(2, "diff", "main", "premium", "--stat", "--schema")
         self.fails(3, "diff", "main", "nowhere")
         self.fails(3, "diff", "nowhere")

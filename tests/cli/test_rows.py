@@ -201,10 +201,60 @@ class Rows(support.Case):
     def test_rows_of_another_schema(self):
         self.make("CREATE TABLE t(a); INSERT INTO t VALUES (1)", "ALTER TABLE t ADD COLUMN b; CREATE INDEX i ON t(a)")
         self.assertEqual(self.counts(), {"t": (0, 0, 0)})
-        self.bough("diff", "main", "other", "--rows", "--exit-code")
-        for word in ("--stat", "--schema", "--sql"):
+        for word in ("--stat", "--rows", "--schema", "--sql"):
             self.bough("diff", "main", "other", word, "--exit-code", status=1)
         self.check_script()
+
+    def test_the_exit_code_says_what_is_printed(self):
+        """1 where something is printed: whatever the form, for all of the databases or the one table."""
+        self.make("CREATE TABLE t(a); CREATE TABLE u(a)", "CREATE INDEX i ON t(a)")
+        for word, differs in (("--stat", 1), ("--rows", 1), ("--schema", 1), ("--sql", 1), ("--pages", 1)):
+            for table, status in ((), differs), (("--table", "t"), differs), (("--table", "u"), int(word == "--pages")):
+                with self.subTest(word=word, table=table):
+                    said = self.bough("diff", "main", "other", word, *table, "--exit-code", status=status).text
+                    self.assertEqual("i" in said.replace("main", "").replace("pragma", "").split() or "INDEX" in said
+                                     or word == "--pages", status == 1, said)
+        self.apply("other", "DROP INDEX i; CREATE VIEW v AS SELECT 1; PRAGMA user_version = 3")
+        self.assertIn("view", self.bough("diff", "main", "other", "--rows", "--exit-code", status=1).text)
+        self.apply("other", "DROP VIEW v")
+        self.assertIn("user_version", self.bough("diff", "main", "other", "--sql", "--exit-code", status=1).text)
+
+    def test_every_form_has_a_document(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, b); INSERT INTO t VALUES (1, 'ä'), (2, x'e4')",
+                  "UPDATE t SET b = '\u20ac' || x'0a' || '\"\\' WHERE id = 1; INSERT INTO t VALUES (3, zeroblob(9000))")
+        plain = self.json("diff", "main", "other")
+        keys = list(plain)
+        for words in (["--stat"], ["--schema"]):
+            self.assertEqual(self.json("diff", "main", "other", *words), plain)
+        document = self.json("diff", "main", "other", "--rows")
+        self.assertEqual((list(document), len(document["tables"][0].pop("rows"))), (keys, 2))
+        self.assertEqual(document, plain)
+        document = self.json("diff", "main", "other", "--sql")
+        self.assertEqual(list(document), keys + ["sql"])
+        self.assertEqual(document.pop("sql").encode(), self.bough("diff", "main", "other", "--sql").out)
+        self.assertEqual(document, plain)
+        document = self.json("diff", "main", "other", "--format", "changeset")
+        self.assertEqual(list(document), keys + ["changeset"])
+        self.assertEqual(bytes.fromhex(document.pop("changeset")["hex"]),
+                         self.bough("diff", "main", "other", "--format", "changeset").out)
+        self.assertEqual(document, plain)
+        document = self.json("diff", "main", "other", "--pages")
+        ranges = document["pages"].pop("ranges")
+        self.assertEqual(document, plain)
+        for status in ("changed", "added", "removed"):
+            self.assertEqual(sum(r["last"] - r["first"] + 1 for r in ranges if r["status"] == status),
+                             plain["pages"][status])
+        self.apply("other", "ALTER TABLE t ADD COLUMN c")
+        self.assertEqual(self.fails(4, "diff", "main", "other", "--format", "changeset").count("\n"), 0)
+
+    def test_a_long_script_in_a_document(self):
+        """Characters that stand across the stream's buffers, and bytes that are none."""
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, b)", support.counting(900) + "INSERT INTO t SELECT i, "
+                  "substr('\u20ac\u00e4x\U0001f600', 1 + i % 4) || printf('%.*c', i, '\u20ac') FROM n; "
+                  "INSERT INTO t VALUES (5000, CAST(x'61e2828062f09f' AS TEXT))")
+        script = self.bough("diff", "main", "other", "--sql").out
+        self.assertGreater(len(script), 1 << 20)
+        self.assertEqual(self.json("diff", "main", "other", "--sql")["sql"], script.decode(errors="replace"))
 
     def test_script_of_one_table(self):
         self.make("CREATE TABLE a(x); CREATE TABLE b(x)", "INSERT INTO a VALUES (1); INSERT INTO b VALUES (2)")
