@@ -1,6 +1,8 @@
 /* database.c - see database.h. */
 #include "database.h"
 
+#include "report.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,26 +25,12 @@ static int read_only_code(struct cli *cli, const struct database *database)
     return access(bough_store_path(cli->store), W_OK) != 0 ? BOUGH_IO : BOUGH_SQL;
 }
 
+/* A file that cannot be opened is one that the script named (ATTACH): its error. */
 static int code_of(struct cli *cli, const struct database *database, int sqlite_code)
 {
-    switch (sqlite_code & 0xFF) {
-    case SQLITE_OK:
-        return BOUGH_OK;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return BOUGH_BUSY;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return BOUGH_CORRUPT;
-    case SQLITE_FULL:
-        return BOUGH_FULL;
-    case SQLITE_IOERR:
-        return BOUGH_IO;
-    case SQLITE_READONLY:
+    if ((sqlite_code & 0xFF) == SQLITE_READONLY)
         return read_only_code(cli, database);
-    default:
-        return BOUGH_SQL;
-    }
+    return (sqlite_code & 0xFF) == SQLITE_CANTOPEN ? BOUGH_SQL : bough__migrate_code(sqlite_code);
 }
 
 /* What the VFS wrote to SQLite's log about its latest failure in this thread: more than SQLite's few words say. */
