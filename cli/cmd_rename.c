@@ -12,7 +12,7 @@ static int run(struct cli *cli)
     int rc = cli_open(cli);
 
     if (rc == BOUGH_OK)
-        rc = cli_check(cli, bough_branch_rename(&branches, cli->store, old_name, new_name));
+        rc = cli_check(cli, bough_branch_rename(&branches, cli->store, &old_name, &new_name, 1));
     cli_mark_current(cli, &branches);
     is_own = cli->worktree.branch && !strcmp(cli->worktree.branch, old_name);
     if (rc == BOUGH_OK && is_own)

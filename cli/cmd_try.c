@@ -22,7 +22,7 @@ struct attempt {
     char **names; /* of the branches, after the files */
     char **texts;
     bough_branches forks;
-    size_t kept; /* forks that have their final name already */
+    bool is_kept; /* the forks have their final names */
 };
 
 /* ---- names ---- */
@@ -139,32 +139,33 @@ static int delete_branches(struct attempt *attempt, const char *const *names, si
     return rc;
 }
 
-/* Those that were renamed before a failure go as well. */
+/* All or none, whatever names they have. */
 static int drop_forks(struct attempt *attempt)
 {
     const char **names = out_alloc(attempt->forks.count * sizeof names[0] + 1);
     int rc = BOUGH_OK;
 
     for (size_t i = 0; i < attempt->forks.count; i++)
-        names[i] = i < attempt->kept ? attempt->names[i] : attempt->forks.items[i].name;
+        names[i] = attempt->is_kept ? attempt->names[i] : attempt->forks.items[i].name;
     rc = delete_branches(attempt, names, attempt->forks.count);
     free(names);
     return rc;
 }
 
+/* All or none: a kill leaves either hidden branches, which are nobody's then, or the branches that were asked for. */
 static int keep_forks(struct attempt *attempt)
 {
-    struct cli *cli = attempt->cli;
+    const char **names = out_alloc(attempt->count * sizeof names[0]);
+    bough_branches renamed = {NULL, 0};
     int rc = BOUGH_OK;
 
-    while (rc == BOUGH_OK && attempt->kept < attempt->count) {
-        bough_branches renamed = {NULL, 0};
-
-        rc = cli_check(cli, bough_branch_rename(&renamed, cli->store, attempt->forks.items[attempt->kept].name,
-                                                attempt->names[attempt->kept]));
-        bough_branches_release(&renamed);
-        attempt->kept += rc == BOUGH_OK;
-    }
+    for (size_t i = 0; i < attempt->count; i++)
+        names[i] = attempt->forks.items[i].name;
+    rc = cli_check(attempt->cli, bough_branch_rename(&renamed, attempt->cli->store, names,
+                                                     (const char *const *)attempt->names, attempt->count));
+    attempt->is_kept = rc == BOUGH_OK;
+    bough_branches_release(&renamed);
+    free(names);
     return rc;
 }
 
@@ -219,7 +220,7 @@ static int prepare(struct attempt *attempt, const char **out_from)
     return rc;
 }
 
-/* A review is printed before the forks get their names: where it cannot be written nothing is kept. */
+/* The forks get their names before the review is printed, which takes time; where it cannot be written they go. */
 static int execute(struct attempt *attempt, const char *from, size_t jobs)
 {
     struct review *review = &attempt->review;
@@ -244,7 +245,7 @@ static int execute(struct attempt *attempt, const char *from, size_t jobs)
 static void tell_kept(struct attempt *attempt)
 {
     cli_say(attempt->cli, "%s", "");
-    for (size_t i = 0; i < attempt->kept; i++)
+    for (size_t i = 0; i < attempt->count; i++)
         cli_say(attempt->cli, "branch %s: kept%s", attempt->names[i],
                 attempt->review.sides[i].ok ? "" : ", as far as its script came");
 }
@@ -289,7 +290,7 @@ static int run(struct cli *cli)
     if (rc == BOUGH_OK)
         rc = execute(&attempt, from, jobs);
     cli_work_end(cli);
-    if (rc == BOUGH_OK && attempt.kept)
+    if (rc == BOUGH_OK && attempt.is_kept)
         tell_kept(&attempt);
     if (rc == BOUGH_OK && any_failed(&attempt)) {
         cli->answered = true;

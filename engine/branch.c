@@ -389,24 +389,59 @@ static int change(bough_branches *out, bough_store *store, const char *name, edi
     return rc;
 }
 
-static int edit_name(struct bough__catalog *catalog, struct bough__branch_row *row, const void *argument)
+static int rename_row(struct bough__catalog *catalog, const char *old_name, const char *new_name)
 {
-    int rc = bough__name_is_free(catalog, argument);
-    if (rc != BOUGH_OK)
-        return rc;
-    char *name = bough__strdup(argument);
-    if (!name)
-        return BOUGH_NOMEM;
-    free(row->name);
-    row->name = name;
-    return bough__catalog_branch_update(catalog, row);
+    struct bough__branch_row row = {0};
+    int rc = bough__catalog_branch_by_name(&row, catalog, old_name);
+    if (rc == BOUGH_OK)
+        rc = bough__name_is_free(catalog, new_name);
+    if (rc == BOUGH_OK) {
+        free(row.name);
+        row.name = bough__strdup(new_name);
+        rc = row.name ? bough__catalog_branch_update(catalog, &row) : BOUGH_NOMEM;
+    }
+    bough__branch_row_clear(&row);
+    return rc;
 }
 
-int bough_branch_rename(bough_branches *out, bough_store *store, const char *old_name, const char *new_name)
+static int rename_rows(struct bough__catalog *catalog, const char *const *old_names, const char *const *new_names,
+                       size_t count)
 {
+    int rc = bough__catalog_begin(catalog);
+    if (rc != BOUGH_OK)
+        return rc;
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++)
+        rc = rename_row(catalog, old_names[i], new_names[i]);
+    if (rc == BOUGH_OK)
+        return bough__catalog_commit(catalog);
+    bough__catalog_rollback(catalog);
+    return rc;
+}
+
+static int list_one(bough_branches *out, bough_store *store, const char *name)
+{
+    struct bough__branch_row row = {0};
+    int rc = bough__catalog_branch_by_name(&row, store->catalog, name);
+    if (rc == BOUGH_OK)
+        rc = bough__branches_add(out, store, &row, false);
+    bough__branch_row_clear(&row);
+    return rc;
+}
+
+int bough_branch_rename(bough_branches *out, bough_store *store, const char *const *old_names,
+                        const char *const *new_names, size_t count)
+{
+    int rc = BOUGH_OK;
     memset(out, 0, sizeof *out);
-    int rc = bough__name_check(new_name);
-    return rc == BOUGH_OK ? change(out, store, old_name, edit_name, new_name) : rc;
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++)
+        rc = bough__name_check(new_names[i]);
+    for (size_t i = 0; rc == BOUGH_OK && i < count; i++)
+        rc = list_one(out, store, old_names[i]);
+    if (rc == BOUGH_OK)
+        rc = rename_rows(store->catalog, old_names, new_names, count);
+    if (rc != BOUGH_OK)
+        bough_branches_release(out);
+    return rc;
 }
 
 static int edit_protection(struct bough__catalog *catalog, struct bough__branch_row *row, const void *argument)

@@ -165,9 +165,10 @@ BOUGH_EXPORT int bough_branch_create(bough_branches *out, bough_store *store, co
  * (without options->recursive), open in another process (without options->force). */
 BOUGH_EXPORT int bough_branch_delete(bough_branches *out, bough_store *store, const char *const *names, size_t count,
                                      const bough_options *options);
-/* new_name is an ordinary one, so a hidden branch becomes an ordinary one. */
-BOUGH_EXPORT int bough_branch_rename(bough_branches *out, bough_store *store, const char *old_name,
-                                     const char *new_name);
+/* Gives branches other names, one after the other: all or none; out lists them as they were. New names are ordinary
+ * ones, so a hidden branch becomes an ordinary one. BOUGH_REFUSED: a name exists. */
+BOUGH_EXPORT int bough_branch_rename(bough_branches *out, bough_store *store, const char *const *old_names,
+                                     const char *const *new_names, size_t count);
 /* A protected branch refuses writes, reset and delete. */
 BOUGH_EXPORT int bough_branch_protect(bough_branches *out, bough_store *store, const char *name, bool is_protected);
 /* Makes the branch the store's current one. */

@@ -471,7 +471,8 @@ static void try_branch(struct world *world, unsigned from)
     } else if (fate == 1 && to >= 0) {
         becomes(&model->slots[to], &state);
         model->slots[to].may_exist = true;
-        CHECK_OK(bough_branch_rename(&kept, world->store, made.items[0].name, slot_name((unsigned)to)));
+        CHECK_OK(bough_branch_rename(&kept, world->store, (const char *[]){made.items[0].name},
+                                     (const char *[]){slot_name((unsigned)to)}, 1));
         lives_trace(world->life, "kept as %s", slot_name((unsigned)to));
         model->slots[to].must_exist = true;
     }
@@ -530,7 +531,8 @@ static void rename_branch(struct world *world, unsigned from)
     model->renamed_from = (int)from;
     model->renamed_to = to;
     lives_trace(world->life, "rename %s to %s", slot_name(from), slot_name((unsigned)to));
-    CHECK_OK(bough_branch_rename(&branches, world->store, slot_name(from), slot_name((unsigned)to)));
+    CHECK_OK(bough_branch_rename(&branches, world->store, (const char *[]){slot_name(from)},
+                                 (const char *[]){slot_name((unsigned)to)}, 1));
     bough_branches_release(&branches);
     model->renamed_from = -1;
     model->slots[from].may_exist = false;

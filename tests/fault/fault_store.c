@@ -319,7 +319,7 @@ static int op_rename(void *context)
 {
     bough_branches branches = {0};
     (void)context;
-    int rc = bough_branch_rename(&branches, world.store, "dev", "renamed");
+    int rc = bough_branch_rename(&branches, world.store, (const char *[]){"dev"}, (const char *[]){"renamed"}, 1);
     bough_branches_release(&branches);
     return rc;
 }

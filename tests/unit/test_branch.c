@@ -385,6 +385,14 @@ TEST(status)
 
 /* ---- names ---- */
 
+static int name_again(bough_store *store, const char *old_name, const char *new_name)
+{
+    bough_branches was;
+    int rc = bough_branch_rename(&was, store, &old_name, &new_name, 1);
+    bough_branches_release(&was);
+    return rc;
+}
+
 TEST(rename_keeps_what_belongs_to_it)
 {
     bough_store *store = fixture_store(2);
@@ -396,7 +404,7 @@ TEST(rename_keeps_what_belongs_to_it)
     fixture_write(store, "a", 0, 9);
     ASSERT_OK(bough_branch_switch(&keep, store, "a"));
     bough_branches_release(&keep);
-    ASSERT_OK(bough_branch_rename(&keep, store, "a", "new/name"));
+    ASSERT_OK(bough_branch_rename(&keep, store, (const char *[]){"a"}, (const char *[]){"new/name"}, 1));
     ck_assert_str_eq(keep.items[0].name, "a");
     ck_assert(keep.items[0].dirty && keep.items[0].current);
     bough_branches_release(&keep);
@@ -409,13 +417,44 @@ TEST(rename_keeps_what_belongs_to_it)
     free(current);
     ASSERT_OK(bough_tag_create(&tags, store, "v1", "main"));
     bough_tags_release(&tags);
-    ASSERT_CODE(BOUGH_REFUSED, bough_branch_rename(&keep, store, "b", "main"));
-    ASSERT_CODE(BOUGH_REFUSED, bough_branch_rename(&keep, store, "b", "v1"));
-    ASSERT_CODE(BOUGH_REFUSED, bough_branch_rename(&keep, store, "b", "b"));
-    ASSERT_CODE(BOUGH_USAGE, bough_branch_rename(&keep, store, "b", "a b"));
-    ASSERT_CODE(BOUGH_NOT_FOUND, bough_branch_rename(&keep, store, "nothing", "c"));
-    ck_assert_ptr_null(keep.items);
+    ASSERT_CODE(BOUGH_REFUSED, name_again(store, "b", "main"));
+    ASSERT_CODE(BOUGH_REFUSED, name_again(store, "b", "v1"));
+    ASSERT_CODE(BOUGH_REFUSED, name_again(store, "b", "b"));
+    ASSERT_CODE(BOUGH_USAGE, name_again(store, "b", "a b"));
+    ASSERT_CODE(BOUGH_NOT_FOUND, name_again(store, "nothing", "c"));
     fixture_fork(store, "a", "b"); /* the old name is free */
+    bough_store_close(store);
+}
+
+TEST(rename_is_all_or_none)
+{
+    static const char *const from[] = {"a", "b", "c"};
+    static const char *const taken[] = {"x", "y", "main"};
+    static const char *const twice[] = {"x", "y", "x"};
+    static const char *const bad[] = {"x", "y", "a b"};
+    static const char *const there[] = {"a", "nothing", "b"};
+    static const char *const to[] = {"x", "a", "y"}; /* the first one's old name is free for the second */
+    bough_store *store = fixture_store(2);
+    bough_branches was;
+    for (int i = 0; i < 3; i++)
+        fixture_fork(store, from[i], "main");
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_rename(&was, store, from, taken, 3));
+    ck_assert(was.items == NULL && was.count == 0);
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_rename(&was, store, from, twice, 3));
+    ASSERT_CODE(BOUGH_USAGE, bough_branch_rename(&was, store, from, bad, 3));
+    ASSERT_CODE(BOUGH_NOT_FOUND, bough_branch_rename(&was, store, there, to, 3));
+    for (int i = 0; i < 3; i++)
+        ck_assert(fixture_has(store, from[i]));
+    ck_assert(!fixture_has(store, "x"));
+    ASSERT_OK(bough_branch_rename(&was, store, from, to, 3));
+    ck_assert_uint_eq(was.count, 3);
+    ck_assert_str_eq(was.items[1].name, "b");
+    bough_branches_release(&was);
+    for (int i = 0; i < 3; i++)
+        ck_assert(fixture_has(store, to[i]));
+    ck_assert(!fixture_has(store, "c"));
+    ASSERT_OK(bough_branch_rename(&was, store, from, to, 0));
+    bough_branches_release(&was);
     bough_store_close(store);
 }
 
@@ -579,6 +618,7 @@ int main(void)
                                                 CASE(a_damaged_layer_hides_no_other_branch),
                                                 CASE(status),
                                                 CASE(rename_keeps_what_belongs_to_it),
+        CASE(rename_is_all_or_none),
                                                 CASE(protect),
                                                 CASE(other_blocks),
                                                 CASE(every_allocation_may_fail),

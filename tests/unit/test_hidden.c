@@ -56,7 +56,7 @@ static int drop(bough_store *store, const char *name, bool recursive)
 static void reveal(bough_store *store, const char *hidden, const char *name)
 {
     bough_branches was;
-    ASSERT_OK(bough_branch_rename(&was, store, hidden, name));
+    ASSERT_OK(bough_branch_rename(&was, store, &hidden, &name, 1));
     bough_branches_release(&was);
 }
 
@@ -136,7 +136,7 @@ TEST(names)
     /* They are the engine's to give. */
     ASSERT_CODE(BOUGH_USAGE, bough_branch_create(&made, store, &bad, 1, "main", &options));
     ASSERT_CODE(BOUGH_USAGE, bough_branch_create(&made, store, &bad, 1, "main", NULL));
-    ASSERT_CODE(BOUGH_USAGE, bough_branch_rename(&made, store, "main", ".17/x"));
+    ASSERT_CODE(BOUGH_USAGE, bough_branch_rename(&made, store, (const char *[]){"main"}, (const char *[]){".17/x"}, 1));
     ASSERT_CODE(BOUGH_NOT_FOUND, bough_ref_resolve(&ref, store, ".999/x"));
     ASSERT_CODE(BOUGH_NOT_FOUND, bough_ref_resolve(&ref, store, ".999"));
     const char *wrong[] = {".x", "./x", ".17/", ".17x", "..", ".17/.x", ".17//x", "."};

@@ -229,7 +229,7 @@ TEST(a_lock_of_something_else)
     ASSERT_CODE(BOUGH_REFUSED, bough_branch_lock(&none, other, "fork", &brief));
     ASSERT_OK(bough_branch_protect(&was, other, "fork", false));
     bough_branches_release(&was);
-    ASSERT_OK(bough_branch_rename(&was, other, "fork", "prong"));
+    ASSERT_OK(bough_branch_rename(&was, other, (const char *[]){"fork"}, (const char *[]){"prong"}, 1));
     bough_branches_release(&was);
     ASSERT_OK(reset(store, "prong", "first", &options));
     ck_assert_uint_eq(fixture_read(other, "prong", 0), 1);

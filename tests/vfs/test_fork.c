@@ -280,7 +280,7 @@ static int use_inherited_handle(void *context)
     REFUSED(bough_branch_get(&branches, store, "main"));
     REFUSED(bough_branch_create(&branches, store, &name, 1, "main", NULL));
     REFUSED(bough_branch_delete(&branches, store, &name, 1, NULL));
-    REFUSED(bough_branch_rename(&branches, store, "main", "other"));
+    REFUSED(bough_branch_rename(&branches, store, (const char *[]){"main"}, (const char *[]){"other"}, 1));
     REFUSED(bough_branch_protect(&branches, store, "main", true));
     REFUSED(bough_branch_switch(&branches, store, "main"));
     REFUSED(bough_branch_current(&text, store));

@@ -392,7 +392,7 @@ TEST(a_hidden_branch_is_a_database)
     database_run(db, "ATTACH '%s' AS fork", database_uri("s", name, ""));
     database_run(db, "BEGIN; UPDATE t SET b = 'z' WHERE a = 2; UPDATE fork.t SET b = 'z' WHERE a = 3; COMMIT");
     bough_branches was;
-    ASSERT_OK(bough_branch_rename(&was, store, name, "kept"));
+    ASSERT_OK(bough_branch_rename(&was, store, (const char *[]){name}, (const char *[]){"kept"}, 1));
     bough_branches_release(&was);
     ck_assert_int_eq(database_number(fork, "SELECT count(*) FROM t WHERE b = 'z'"), 1); /* open all the time */
     database_run(fork, "UPDATE t SET b = 'w'");
