@@ -48,10 +48,13 @@ static void add_checks(struct grid *grid, const struct review *review)
     grid_row(grid, "foreign keys");
     for (size_t i = 0; i < review->count; i++) {
         const struct bough__checks *checks = &review->sides[i].checks;
-        char text[OUT_TEXT_SIZE] = "not checked";
+        char number[OUT_TEXT_SIZE] = "";
+        char text[OUT_TEXT_SIZE + 16] = "not checked";
 
-        if (checks->violations_known)
-            snprintf(text, sizeof text, checks->violations ? "%" PRIu64 " VIOLATED" : "ok", checks->violations);
+        if (checks->violations_known && checks->violations)
+            snprintf(text, sizeof text, "%s VIOLATED", review_count(number, checks->violations));
+        else if (checks->violations_known)
+            snprintf(text, sizeof text, "ok");
         else if (checks->violations_error)
             snprintf(text, sizeof text, "MISMATCH");
         grid_set(grid, i, text);
