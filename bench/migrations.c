@@ -1,4 +1,5 @@
-/* migrations.c - status of 1,000 migrations, beside the sqlite3 shell that reads the same table. */
+/* migrations.c - status of 1,000 migrations, beside the sqlite3 shell that reads the same table; the rollback of a
+ * migration that wrote every row of a table anew. */
 #include "bench.h"
 
 #include <stdio.h>
@@ -28,7 +29,7 @@ static void write_migration(const char *directory, unsigned number)
     free(path);
 }
 
-void bench_migrations(const struct bench *bench)
+static void measure_status(const struct bench *bench)
 {
     static const char work[] = "status of 1,000 migrations";
     char *directory = bench_path(bench, "migrations");
@@ -58,4 +59,63 @@ void bench_migrations(const struct bench *bench)
     unlink(path);
     free(directory);
     free(path);
+}
+
+static void write_rewriting(const char *directory)
+{
+    char *path = bench_format("%s/20260101000000_notes.sql", directory);
+    FILE *file = mkdir(directory, 0777) == 0 ? fopen(path, "w") : NULL;
+
+    if (file == NULL)
+        bench_die("cannot write %s", path);
+    fputs("-- migrate:up\nUPDATE orders SET note = upper(note), total_cents = total_cents + 1;\n", file);
+    if (fclose(file) != 0)
+        bench_die("cannot write %s", path);
+    free(path);
+}
+
+/* There is no down, so it went by the overlay. */
+static void check_rolled_back(bough_store *store, const char *branch)
+{
+    sqlite3 *db = bench_open_branch(store, branch, BOUGH_AT_FULL);
+
+    if (bench_query_int(db, "SELECT count(*) FROM orders WHERE id <= 1000 AND note = upper(note)") != 0)
+        bench_die("%s was not rolled back", branch);
+    bench_close(db);
+}
+
+/* The migration runs once, on main. Its branch is forked, and each fork is rolled back: by a reset to the commit before
+ * the migration, which is what undoes it on main. */
+static void measure_rollback(const struct bench *bench)
+{
+    const char *file = bench_shop_file(bench, bench->sizes_bytes[2]);
+    char *work = bench_format("rollback of a migration that rewrote %.4g MB", (double)bench->sizes_bytes[2] / 1e6);
+    char *path = bench_path(bench, "rewritten.bough"), *directory = bench_path(bench, "rewriting");
+    bough_store *store = bench_store_init(path, file);
+
+    write_rewriting(directory);
+    const char *const sync[] = {bench->bough, "-s", path, "migrate", "sync", "-b", "main", "--dir", directory, NULL};
+    bench_sample(work, "(the migration)", BENCH_SECONDS, bench_run_timed(sync));
+    for (unsigned round = 0; round < bench->rounds * 4; round++) {
+        char *branch = bench_format("b%u", round);
+        const char *const down[] = {bench->bough, "-s",   path,    "migrate", "down",
+                                    "-b",         branch, "--dir", directory, NULL};
+        bench_fork(store, branch, "main");
+        bench_sample(work, "bough migrate down", BENCH_SECONDS, bench_run_timed(down));
+        check_rolled_back(store, branch);
+        free(branch);
+    }
+    bench_target_limit("rollback of a migration that rewrote a table", work, "bough migrate down", 0.01, "migrations");
+    bough_store_close(store);
+    bench_remove_tree(path);
+    bench_remove_tree(directory);
+    free(directory);
+    free(path);
+    free(work);
+}
+
+void bench_migrations(const struct bench *bench)
+{
+    measure_status(bench);
+    measure_rollback(bench);
 }
