@@ -104,7 +104,7 @@ struct merge {
     struct cursor from, to;
     bool may_stop;
     uint64_t rows, differing;
-    uint64_t equal; /* rows since the last one that differs */
+    uint64_t equal; /* rows since the last one that differs; at the end of a leaf more than GAP_ROWS */
 };
 
 static int note_row(struct merge *merge, sqlite3_int64 rowid)
@@ -132,6 +132,7 @@ static int merge_row(struct merge *merge)
     sqlite3_int64 b = to->cell.chain.rowid;
     bool has_from = !from->is_at_end && (to->is_at_end || a <= b);
     bool has_to = !to->is_at_end && (from->is_at_end || b <= a);
+    size_t leaves = from->next_leaf + to->next_leaf;
     int rc = has_from && has_to ? compare_rows(from, to, merge->changed) : BOUGH__BTREE_STOPPED;
 
     if (rc == BOUGH__BTREE_STOPPED)
@@ -142,6 +143,8 @@ static int merge_row(struct merge *merge)
         rc = step(from);
     if (rc == BOUGH__BTREE_OK && has_to)
         rc = step(to);
+    if (from->next_leaf + to->next_leaf > leaves)
+        merge->equal = GAP_ROWS + 1; /* many rows may stand before the next leaf that differs */
     return rc;
 }
 
