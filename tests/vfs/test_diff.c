@@ -90,8 +90,58 @@ TEST(connections_that_cannot_be_compared)
     database_close(a);
 }
 
+/* Blocks are not pages while the writer that changed the page size is in exclusive mode: which pages differ is not
+ * known, and all that there may be are told. */
+TEST(blocks_that_are_no_pages)
+{
+    bough_page_diff diff;
+    uint64_t kinds[3] = {0};
+    database_store("s");
+    sqlite3 *main_db = database_open();
+    database_fill(main_db, 200, 100);
+    fork_branch("b");
+    sqlite3 *writer = database_open_uri(database_uri("s", "b", ""));
+    int64_t old_size = database_number(writer, "PRAGMA page_size");
+    database_run(writer, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 8192; VACUUM");
+    ck_assert_int_ne(old_size, 8192);
+    sqlite3 *from = database_open_uri(database_uri("s", "main", "")),
+            *to = database_open_uri(database_uri("s", "b", "")), *same = database_open_uri(database_uri("s", "b", ""));
+    begin(from);
+    begin(to);
+    begin(same);
+    int64_t from_bytes =
+        database_number(from, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+    int64_t to_bytes = database_number(to, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+    ck_assert_int_eq(database_number(to, "PRAGMA page_size"), 8192);
+    ASSERT_OK(bough_diff_connections(&diff, from, to, count_page, kinds));
+    ck_assert(!diff.identical);
+    ck_assert_uint_eq(kinds[0], (uint64_t)(from_bytes > to_bytes ? from_bytes : to_bytes) / 512);
+    ck_assert_uint_eq(kinds[1] + kinds[2], 0);
+    kinds[0] = 0;
+    ASSERT_OK(bough_diff_connections(&diff, to, from, count_page, kinds));
+    ck_assert_uint_eq(kinds[0], (uint64_t)(from_bytes > to_bytes ? from_bytes : to_bytes) / 512);
+    kinds[0] = 0;
+    ASSERT_OK(bough_diff_connections(&diff, to, same, count_page, kinds));
+    ck_assert(diff.identical);
+    ck_assert_uint_eq(kinds[0], 0);
+    database_close(same);
+    database_close(to);
+    /* The writer goes, and blocks are pages again: fewer than those of 512 bytes. */
+    database_close(writer);
+    to = database_open_uri(database_uri("s", "b", ""));
+    begin(to);
+    ASSERT_OK(bough_diff_connections(&diff, from, to, count_page, kinds));
+    ck_assert(!diff.identical);
+    ck_assert_uint_gt(kinds[0] + kinds[1] + kinds[2], 0);
+    ck_assert_uint_le(kinds[0] + kinds[1] + kinds[2], (uint64_t)(from_bytes / old_size + to_bytes / 8192));
+    database_close(to);
+    database_close(from);
+    database_close(main_db);
+}
+
 int main(void)
 {
-    const struct harness_case cases[] = {CASE(states_that_are_read), CASE(connections_that_cannot_be_compared)};
+    const struct harness_case cases[] = {CASE(states_that_are_read), CASE(connections_that_cannot_be_compared),
+                                         CASE(blocks_that_are_no_pages)};
     return harness_run("diff", cases, COUNT_OF(cases));
 }
