@@ -586,6 +586,13 @@ static void finish_file(struct bough__layer *layer)
         (void)bough__os.ftruncate(layer->fd, (off_t)end);
 }
 
+/* Whoever reads without permission to write keeps the file by a lock on it. If that cannot be found out the file stays,
+ * and gc finds it. */
+static bool may_be_removed(struct bough__layer *layer)
+{
+    return bough__layer_open_file(layer) == BOUGH_OK && !bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE);
+}
+
 static void detach(struct bough__layer *layer)
 {
     bough__layer_settle_file(layer); /* before anybody has to wait for us */
@@ -596,9 +603,10 @@ static void detach(struct bough__layer *layer)
     bough__layer_hold_file(layer);
     if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER | BOUGH__SHM_PREPARED)))
         finish_file(layer);
+    bool is_rubbish = last && flags & BOUGH__SHM_USELESS && may_be_removed(layer);
     bough__layer_let_file(layer);
     bough__layer_close_file(layer);
-    if (last && flags & BOUGH__SHM_USELESS && bough__os.unlink(layer->path) == 0)
+    if (is_rubbish && bough__os.unlink(layer->path) == 0)
         bough__files_forget(layer->space->files, BOUGH__LAYER_FILE, layer->number);
     flags = bough__shm_flags(&layer->shm);
     /* HEADER: a writer died in a checkpoint, and what it wrote may not be on the disk. The next opener syncs. */

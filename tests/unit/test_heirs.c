@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -103,6 +104,128 @@ TEST(a_header_that_nobody_synced)
             close(go.ends[i]);
         }
     }
+}
+
+/* ---- killed at any step, beside one who stays ---- */
+
+enum deed { LAZY_WRITE, DURABLE_WRITE, CHECKPOINT, BULK_WRITE, FIRST_BULK_WRITE, DEEDS };
+enum { BULK = 2900 };
+
+static void begin_life(enum deed deed, struct gate *is_open, struct gate *go)
+{
+    simdisk_install(harness_path("s.bough"), FIRST_BOOT);
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 40, 'a', BOUGH__DURABLE));
+    if (deed != FIRST_BULK_WRITE)
+        checkpoint();
+    ASSERT_OK(transaction(0, 40, 'b', BOUGH__DURABLE));
+    pass(is_open, 'o');
+    wait_at(go);
+    close_layer();
+    _exit(0);
+}
+
+/* False: it was done before it came to that step. */
+static bool die_in(enum deed deed, uint64_t step)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        simdisk_resume(FIRST_BOOT);
+        open_layer(LAYER, NULL);
+        simdisk_crash_at(SIMDISK_ANY, step, SIMDISK_KILL, 0);
+        if (deed == CHECKPOINT)
+            checkpoint();
+        else
+            ASSERT_OK(transaction(0, deed < CHECKPOINT ? 40 : BULK, 'x',
+                                  deed == LAZY_WRITE ? BOUGH__LAZY : BOUGH__DURABLE));
+        simdisk_crash_at(SIMDISK_ANY, 0, SIMDISK_KILL, 0);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == SIMDISK_KILLED));
+    return WEXITSTATUS(status) == SIMDISK_KILLED;
+}
+
+static pid_t start_heir(bool is_durable, uint64_t seed)
+{
+    struct bough__published state = {0};
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    simdisk_resume(FIRST_BOOT);
+    open_layer(LAYER, NULL);
+    /* A header that the dead one finished counts, and makes older snapshots stale. */
+    ASSERT_OK(bough__layer_lock_writer(layer));
+    ASSERT_OK(bough__layer_prepare_writer(layer, &state));
+    bough__layer_unlock_writer(layer);
+    if (is_durable)
+        ASSERT_OK(transaction(0, 40, 'c', BOUGH__DURABLE));
+    ASSERT_OK(transaction(0, 40, 'd', BOUGH__LAZY));
+    simdisk_power_loss(SIMDISK_TORN, seed);
+    _exit(0);
+}
+
+static void find_after_the_loss(const char *allowed, const char *what)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct bough__snapshot snapshot = {0};
+        uint8_t page[BLOCK];
+        simdisk_resume(SECOND_BOOT);
+        open_layer(LAYER, NULL);
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        ASSERT_OK(bough__snapshot_read(&snapshot, 0, page, true));
+        ck_assert_msg(strchr(allowed, page[0]) != NULL, "%s: found %c, allowed are %s", what, page[0], allowed);
+        check_pages(&snapshot, 0, 40, page[0]);
+        bough__snapshot_release(&snapshot);
+        close_layer();
+        _exit(0);
+    }
+    end_child(child, 0);
+}
+
+/* False: the deed has no such step. */
+static bool die_beside_one(enum deed deed, uint64_t step, bool stays, bool is_durable)
+{
+    char what[100];
+    struct gate is_open = make_gate(), go = make_gate();
+    make_store();
+    snprintf(what, sizeof what, "deed %d, step %d, the other %s, then %s", (int)deed, (int)step,
+             stays ? "stays" : "leaves", is_durable ? "a durable write" : "a lazy one");
+    pid_t witness = fork();
+    if (witness == 0)
+        begin_life(deed, &is_open, &go);
+    wait_at(&is_open);
+    bool died = die_in(deed, step);
+    if (!stays) {
+        pass(&go, 'g');
+        end_child(witness, 0);
+    }
+    end_child(start_heir(is_durable, harness_number("BOUGH_SEED", 0) + step * 7 + deed), 0);
+    if (stays) {
+        kill(witness, SIGKILL);
+        end_child(witness, SIGKILL);
+    }
+    find_after_the_loss(is_durable ? "cd" : deed == LAZY_WRITE || deed == CHECKPOINT || died ? "bxd" : "xd", what);
+    for (int i = 0; i < 2; i++) {
+        close(is_open.ends[i]);
+        close(go.ends[i]);
+    }
+    return died;
+}
+
+/* Whatever a process was about when it was killed, those who have the layer open, and those who open it then, go on
+ * without losing what anybody was promised, should the power fail, too. */
+TEST(killed_at_any_step)
+{
+    unsigned deaths = 0;
+    simdisk_share();
+    for (enum deed deed = 0; deed < DEEDS; deed++)
+        for (int how = 0; how < 4; how++)
+            for (uint64_t step = 1; die_beside_one(deed, step, how & 1, how & 2); step++)
+                deaths++;
+    ck_assert_uint_gt(deaths, 4 * 4 * DEEDS);
 }
 
 /* ---- what was written without a sync ---- */
@@ -298,13 +421,73 @@ TEST(a_layer_is_closed_while_a_thread_syncs_it)
     end_child(other, 0);
 }
 
+/* ---- one who reads unseen ---- */
+
+static ssize_t (*write_anything)(int fd, const void *bytes, size_t len, off_t offset);
+
+static ssize_t write_nothing(int fd, const void *bytes, size_t len, off_t offset)
+{
+    (void)fd, (void)bytes, (void)len, (void)offset;
+    errno = ENOSPC;
+    return -1;
+}
+
+/* Opens the layer on a full disk, where it cannot say in shared memory that it reads. */
+static pid_t start_unseen_reader(struct gate *ask, struct gate *answer)
+{
+    struct bough__snapshot snapshot = {0};
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    write_anything = bough__os.pwrite;
+    bough__os.pwrite = write_nothing;
+    open_layer(LAYER, NULL);
+    bough__os.pwrite = write_anything;
+    ck_assert(layer->shm.is_private);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    pass(answer, 'o');
+    wait_at(ask);
+    check_pages(&snapshot, 0, 40, 'a');
+    bough__snapshot_release(&snapshot);
+    close_layer();
+    _exit(0);
+}
+
+/* The branch has left the layer, and no commit needs it: the last to close it removes the file. Not from under one who
+ * reads; gc finds it later. */
+TEST(a_useless_layer_that_somebody_reads_unseen)
+{
+    for (int reads = 0; reads < 2; reads++) {
+        struct gate ask = make_gate(), answer = make_gate();
+        make_store();
+        open_layer(LAYER, NULL);
+        ASSERT_OK(transaction(0, 40, 'a', BOUGH__DURABLE));
+        close_layer();
+        pid_t reader = reads != 0 ? start_unseen_reader(&ask, &answer) : 0;
+        if (reads != 0)
+            wait_at(&answer);
+        open_layer(LAYER, NULL);
+        ASSERT_OK(bough__layer_take(layer, 0));
+        bough__layer_release(layer, BOUGH__LAYER_USELESS);
+        close_layer();
+        ck_assert_int_eq(access(harness_path("s.bough/layers/2.layer"), F_OK), reads != 0 ? 0 : -1);
+        ck_assert_int_ne(access(harness_path("s.bough/run/2.shm"), F_OK), 0);
+        if (reads != 0) {
+            pass(&ask, 'g');
+            end_child(reader, 0);
+        }
+    }
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {
         CASE(a_header_that_nobody_synced),
+        CASE(killed_at_any_step),
         CASE(a_writer_goes_while_others_stay),
         CASE(a_writer_goes_and_its_sync_fails),
         CASE(a_layer_is_closed_while_a_thread_syncs_it),
+        CASE(a_useless_layer_that_somebody_reads_unseen),
     };
     return harness_run("heirs", cases, COUNT_OF(cases));
 }
