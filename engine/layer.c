@@ -16,7 +16,7 @@
  *   in mid-transaction      frames that nothing refers to; frame_count of the log's records says where to go on
  *   in writing the record   a record without valid sum, or one whose frames do not verify: the transaction never was
  *   after the sync          the transaction
- *   in making the file      N.new, which the next maker overwrites
+ *   in making the file      N.new, which the next maker overwrites; or a file whose name is not durable yet
  *   in a checkpoint         nodes that nothing refers to; the old slot and the old log, which is overwritten only after
  *                           the new slot is durable
  */
@@ -401,6 +401,8 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
     }
     if (rc == BOUGH_OK && same_boot)
         rc = settle_after_death(layer);
+    else if (rc == BOUGH_OK && n == 0 && !layer->shm.is_private)
+        rc = bough__layer_file_keep_name(layer->space, layer->number);
     if (rc == BOUGH_OK && layer->shm.is_private)
         rc = check_generation(layer, slot.generation);
     if (rc != BOUGH_OK)

@@ -103,6 +103,21 @@ int bough__layer_file_was_made(bool *out, const struct bough__space *space, uint
     return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
 }
 
+int bough__layer_file_keep_name(const struct bough__space *space, uint32_t number)
+{
+    bool was_made = false;
+    if (bough__layer_file_was_made(&was_made, space, number) == BOUGH_OK && was_made)
+        return BOUGH_OK;
+    char *directory = bough__format("%s/layers", space->directory);
+    if (directory == NULL)
+        return bough__fail_memory();
+    int rc = bough__os_sync_directory(directory);
+    if (rc == BOUGH_OK)
+        note_made(space, number);
+    free(directory);
+    return rc;
+}
+
 /* ---- encoding ---- */
 
 static void encode_identity(uint8_t out[SECTOR], const struct bough__space *space,

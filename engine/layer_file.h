@@ -104,6 +104,8 @@ void bough__layer_file_settle(int fd);
  * number (4 bytes) seeded with the store's key. They are written after the file is durable, and not synced: a power
  * loss soon after may take them, and with them this proof alone. */
 int bough__layer_file_was_made(bool *out, const struct bough__space *space, uint32_t number);
+/* For who finds a file without a transaction: its maker may have been killed before its name was durable. */
+int bough__layer_file_keep_name(const struct bough__space *space, uint32_t number);
 /* Opens an existing one and checks its identity. BOUGH_NOT_FOUND: there is none. */
 int bough__layer_file_open(int *out_fd, struct bough__layer_identity *out_identity, const struct bough__space *space,
                            uint32_t number, bool read_only);

@@ -108,17 +108,19 @@ TEST(a_header_that_nobody_synced)
 
 /* ---- killed at any step, beside one who stays ---- */
 
-enum deed { LAZY_WRITE, DURABLE_WRITE, CHECKPOINT, BULK_WRITE, FIRST_BULK_WRITE, DEEDS };
+enum deed { FIRST_WRITE, LAZY_WRITE, DURABLE_WRITE, CHECKPOINT, BULK_WRITE, FIRST_BULK_WRITE, DEEDS };
 enum { BULK = 2900 };
 
 static void begin_life(enum deed deed, struct gate *is_open, struct gate *go)
 {
     simdisk_install(harness_path("s.bough"), FIRST_BOOT);
     open_layer(LAYER, NULL);
-    ASSERT_OK(transaction(0, 40, 'a', BOUGH__DURABLE));
-    if (deed != FIRST_BULK_WRITE)
-        checkpoint();
-    ASSERT_OK(transaction(0, 40, 'b', BOUGH__DURABLE));
+    if (deed != FIRST_WRITE) {
+        ASSERT_OK(transaction(0, 40, 'a', BOUGH__DURABLE));
+        if (deed != FIRST_BULK_WRITE)
+            checkpoint();
+        ASSERT_OK(transaction(0, 40, 'b', BOUGH__DURABLE));
+    }
     pass(is_open, 'o');
     wait_at(go);
     close_layer();
@@ -147,7 +149,7 @@ static bool die_in(enum deed deed, uint64_t step)
     return WEXITSTATUS(status) == SIMDISK_KILLED;
 }
 
-static pid_t start_heir(bool is_durable, uint64_t seed)
+static pid_t start_heir(bool is_durable, enum simdisk_loss loss, uint64_t seed)
 {
     struct bough__published state = {0};
     pid_t child = fork();
@@ -162,7 +164,7 @@ static pid_t start_heir(bool is_durable, uint64_t seed)
     if (is_durable)
         ASSERT_OK(transaction(0, 40, 'c', BOUGH__DURABLE));
     ASSERT_OK(transaction(0, 40, 'd', BOUGH__LAZY));
-    simdisk_power_loss(SIMDISK_TORN, seed);
+    simdisk_power_loss(loss, seed);
     _exit(0);
 }
 
@@ -175,9 +177,12 @@ static void find_after_the_loss(const char *allowed, const char *what)
         simdisk_resume(SECOND_BOOT);
         open_layer(LAYER, NULL);
         ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
-        ASSERT_OK(bough__snapshot_read(&snapshot, 0, page, true));
+        if (snapshot.size_bytes == 0)
+            page[0] = '0';
+        else
+            ASSERT_OK(bough__snapshot_read(&snapshot, 0, page, true));
         ck_assert_msg(strchr(allowed, page[0]) != NULL, "%s: found %c, allowed are %s", what, page[0], allowed);
-        check_pages(&snapshot, 0, 40, page[0]);
+        check_pages(&snapshot, 0, page[0] != '0' ? 40 : 0, page[0]);
         bough__snapshot_release(&snapshot);
         close_layer();
         _exit(0);
@@ -186,13 +191,13 @@ static void find_after_the_loss(const char *allowed, const char *what)
 }
 
 /* False: the deed has no such step. */
-static bool die_beside_one(enum deed deed, uint64_t step, bool stays, bool is_durable)
+static bool die_beside_one(enum deed deed, uint64_t step, bool stays, bool is_durable, enum simdisk_loss loss)
 {
     char what[100];
     struct gate is_open = make_gate(), go = make_gate();
     make_store();
-    snprintf(what, sizeof what, "deed %d, step %d, the other %s, then %s", (int)deed, (int)step,
-             stays ? "stays" : "leaves", is_durable ? "a durable write" : "a lazy one");
+    snprintf(what, sizeof what, "deed %d, step %d, the other %s, then %s, %s", (int)deed, (int)step,
+             stays ? "stays" : "leaves", is_durable ? "a durable write" : "a lazy one", simdisk_loss_name(loss));
     pid_t witness = fork();
     if (witness == 0)
         begin_life(deed, &is_open, &go);
@@ -202,12 +207,17 @@ static bool die_beside_one(enum deed deed, uint64_t step, bool stays, bool is_du
         pass(&go, 'g');
         end_child(witness, 0);
     }
-    end_child(start_heir(is_durable, harness_number("BOUGH_SEED", 0) + step * 7 + deed), 0);
+    end_child(start_heir(is_durable, loss, harness_number("BOUGH_SEED", 0) + step * 7 + deed), 0);
     if (stays) {
         kill(witness, SIGKILL);
         end_child(witness, SIGKILL);
     }
-    find_after_the_loss(is_durable ? "cd" : deed == LAZY_WRITE || deed == CHECKPOINT || died ? "bxd" : "xd", what);
+    bool is_promised = !died && deed != LAZY_WRITE && deed != CHECKPOINT;
+    find_after_the_loss(is_durable             ? "cd"
+                        : is_promised          ? "xd"
+                        : deed == FIRST_WRITE ? "0xd"
+                                               : "bxd",
+                        what);
     for (int i = 0; i < 2; i++) {
         close(is_open.ends[i]);
         close(go.ends[i]);
@@ -222,10 +232,11 @@ TEST(killed_at_any_step)
     unsigned deaths = 0;
     simdisk_share();
     for (enum deed deed = 0; deed < DEEDS; deed++)
-        for (int how = 0; how < 4; how++)
-            for (uint64_t step = 1; die_beside_one(deed, step, how & 1, how & 2); step++)
+        for (int how = 0; how < 8; how++)
+            for (uint64_t step = 1;
+                 die_beside_one(deed, step, how & 1, how & 2, how & 4 ? SIMDISK_LOSE_ALL : SIMDISK_TORN); step++)
                 deaths++;
-    ck_assert_uint_gt(deaths, 4 * 4 * DEEDS);
+    ck_assert_uint_gt(deaths, 8 * 4 * DEEDS);
 }
 
 /* ---- what was written without a sync ---- */
