@@ -3,6 +3,7 @@
 #include "store.h"
 
 #include "error.h"
+#include "left.h"
 #include "os.h"
 
 #include <inttypes.h>
@@ -511,20 +512,58 @@ void bough_status_release(bough_status *status)
     memset(status, 0, sizeof *status);
 }
 
-static int fill_openers(bough_status *out, struct bough__layer *layer)
+static bool has_opener(const bough_status *status, int32_t pid)
+{
+    for (size_t i = 0; i < status->open_by_count; i++)
+        if (status->open_by[i] == pid)
+            return true;
+    return false;
+}
+
+/* Each process once, and this one not at all. */
+static int add_openers(bough_status *out, const int32_t *pids, size_t count)
+{
+    int32_t *all = bough__realloc(out->open_by, (out->open_by_count + count + 1) * sizeof *all);
+    if (!all)
+        return BOUGH_NOMEM;
+    out->open_by = all;
+    for (size_t i = 0; i < count; i++)
+        if (pids[i] != (int32_t)getpid() && !has_opener(out, pids[i]))
+            out->open_by[out->open_by_count++] = pids[i];
+    return BOUGH_OK;
+}
+
+static void note_reader(bough_status *out, int64_t oldest_ms)
+{
+    if (oldest_ms >= 0 && oldest_ms / 1000 > out->oldest_reader_seconds)
+        out->oldest_reader_seconds = oldest_ms / 1000;
+}
+
+struct opened {
+    bough_status *status;
+    const struct bough__branch_row *row;
+};
+
+static int add_left(void *context, const struct bough__left *left)
+{
+    const struct opened *opened = context;
+    if (left->branch_id != opened->row->id || left->number == opened->row->layer)
+        return BOUGH_OK;
+    note_reader(opened->status, left->oldest_reader_ms);
+    return add_openers(opened->status, left->pids, left->pid_count);
+}
+
+/* Those who have its layer open, and those who have not followed it there yet. */
+static int fill_openers(bough_status *out, bough_store *store, const struct bough__branch_row *row,
+                        struct bough__layer *layer)
 {
     int32_t pids[BOUGH__OPENERS_MAX];
     size_t count = 0;
+    struct opened opened = {out, row};
     int rc = bough__layer_openers(pids, &count, layer);
-    if (rc != BOUGH_OK)
-        return rc;
-    out->open_by = bough__alloc(count * sizeof *out->open_by);
-    if (!out->open_by)
-        return BOUGH_NOMEM;
-    for (size_t i = 0; i < count; i++)
-        if (pids[i] != (int32_t)getpid())
-            out->open_by[out->open_by_count++] = pids[i];
-    return BOUGH_OK;
+    if (rc == BOUGH_OK)
+        rc = add_openers(out, pids, count);
+    return rc == BOUGH_OK ? bough__left_layers(store->space, add_left, &opened) : rc;
 }
 
 /* Pages that differ between the base, or the empty database where there is none, and the newest transaction. */
@@ -559,10 +598,9 @@ static int fill_status(bough_status *out, bough_store *store, const struct bough
         out->uncommitted_transactions = newest.txn > row->head_txn ? newest.txn - row->head_txn : 0;
         rc = count_since_base(&out->changed_pages, store, row, &newest);
         if (rc == BOUGH_OK)
-            rc = fill_openers(out, layer);
+            rc = fill_openers(out, store, row, layer);
         int64_t oldest_ms = bough__layer_oldest_reader_ms(layer);
-        if (rc == BOUGH_OK && oldest_ms >= 0)
-            out->oldest_reader_seconds = oldest_ms / 1000;
+        note_reader(out, oldest_ms);
         if (rc == BOUGH_OK && oldest_ms >= 0)
             out->kept_bytes = bough__layer_kept_bytes(layer);
         bough__snapshot_release(&newest);

@@ -1,7 +1,8 @@
 /* drop.c - deleting branches, all that were named or none.
  *
  *  1 gather   the rows, with all descendants where asked; what is protected or has other children refuses
- *  2 seize    each branch's layer, so that nobody has it open or, by force, those who have are told. Layers cost
+ *  2 seize    each branch's layer, so that nobody has it open or, by force, those who have are told. Without force a
+ *             connection that has not followed its branch to this layer yet is in the way as well. Layers cost
  *             memory: beyond HELD_MAX branches a layer is let go of again after the look, and whoever opens it before
  *             step 4 meets the same end as by force. It stays in doubt, also for those who open it then: a lock on the
  *             store says so while this goes on, and nobody else takes that doubt back
@@ -15,11 +16,14 @@
 #include "store.h"
 
 #include "error.h"
+#include "left.h"
 #include "os.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #define HELD_MAX 32
 /* Others may be about to close: a list or a commit has a layer open for some milliseconds. */
@@ -227,6 +231,30 @@ static int lock_doubts(struct victims *victims, const struct bough__space *space
     return rc;
 }
 
+static int refuse_left(void *context, const struct bough__left *left)
+{
+    struct victims *victims = context;
+    struct victim key = {.row = {.id = left->branch_id}}, *victim = NULL;
+    if (victims->count)
+        victim = bsearch(&key, victims->items, victims->count, sizeof key, compare_ids);
+    if (!victim || victim->row.layer == left->number)
+        return BOUGH_OK;
+    return bough__fail(BOUGH_REFUSED, "branch '%s' is open in %s process, which has not seen its new state yet",
+                       victim->row.name, left->pids[0] == (int32_t)getpid() ? "this" : "another");
+}
+
+/* Nobody can come to a layer that the branch has left, so those who are told here are all. */
+static int check_left(struct victims *victims, bough_store *store)
+{
+    int64_t deadline = bough__os_now_ms() + GRACE_MS;
+    for (;;) {
+        int rc = bough__left_layers(store->space, refuse_left, victims);
+        if (rc != BOUGH_REFUSED || bough__os_now_ms() >= deadline)
+            return rc;
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+}
+
 static int seize_all(struct victims *victims, bough_store *store)
 {
     int rc = lock_doubts(victims, store->space);
@@ -237,6 +265,8 @@ static int seize_all(struct victims *victims, bough_store *store)
         if (i >= HELD_MAX)
             let_go(&victims->items[i], BOUGH__LAYER_IN_DOUBT);
     }
+    if (rc == BOUGH_OK && !victims->force)
+        rc = check_left(victims, store);
     return rc;
 }
 

@@ -29,6 +29,7 @@
 #include "fill.h"
 #include "hidden.h"
 #include "layer_file.h"
+#include "left.h"
 #include "os.h"
 
 #include <fcntl.h>
@@ -36,6 +37,7 @@
 #include <string.h>
 
 #define DAY_MS INT64_C(86400000)
+#define FOUND  1 /* a callback has what it looked for */
 
 int bough__gc_grow(void *items, size_t *capacity, size_t count, size_t size)
 {
@@ -195,11 +197,23 @@ static struct bough__gc_branch *parent_of(const struct bough__gc *gc, const stru
     return branch->parent_id == 0 ? NULL : bsearch(&key, gc->branches, gc->branch_count, sizeof key, by_id);
 }
 
-static bool is_over(const struct bough__gc *gc, const struct bough__gc_branch *branch)
+static int find_left(void *context, const struct bough__left *left)
+{
+    const struct bough__gc_branch *branch = context;
+    return left->branch_id == branch->id && left->number != branch->layer ? FOUND : BOUGH_OK;
+}
+
+/* Not being able to tell counts as open. */
+static bool is_open(const struct bough__gc *gc, struct bough__gc_branch *branch)
+{
+    return bough__shm_is_open(gc->store->space->directory, branch->layer) ||
+           bough__left_layers(gc->store->space, find_left, branch) != BOUGH_OK;
+}
+
+static bool is_over(const struct bough__gc *gc, struct bough__gc_branch *branch)
 {
     return branch->expires_at_ms != 0 && branch->expires_at_ms <= gc->now_ms && !branch->is_protected &&
-           !branch->is_dropped && branch->children == 0 &&
-           !bough__shm_is_open(gc->store->space->directory, branch->layer);
+           !branch->is_dropped && branch->children == 0 && !is_open(gc, branch);
 }
 
 /* A child's end may be its parent's: then it goes with the same run. */

@@ -64,6 +64,8 @@ int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_
 /* To be called by who took or seized the layer, before the catalog's row of its branch is changed so that it names
  * another layer, or is deleted: from now on everyone looks at the row before a transaction. See move.c. */
 void bough__layer_doubt(struct bough__layer *layer);
+/* The same, where the branch gets another layer: who has this one open has the branch open (left.h). */
+void bough__layer_doubt_left(struct bough__layer *layer, int64_t branch_id);
 /* True: the layer's branch may be deleted or have another layer now; the row tells. No system call. */
 bool bough__layer_is_doubtful(const struct bough__layer *layer);
 enum bough__layer_fate {

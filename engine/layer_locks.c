@@ -80,6 +80,20 @@ int bough__layer_take(struct bough__layer *layer, uint32_t timeout_ms)
     return wait_for(try_take, layer, false, timeout_ms);
 }
 
+/* A reader without permission to write holds a lock on the file, where there is one, and nothing else. */
+static bool is_read_unseen(struct bough__layer *layer)
+{
+    bool absent = true;
+    if (bough__layer_is_absent(&absent, layer->space, layer->number) == BOUGH_OK && absent)
+        return false;
+    bough__layer_hold_file(layer);
+    pthread_mutex_lock(&layer->mutex);
+    bool is = bough__layer_open_file(layer) == BOUGH_OK && bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE);
+    pthread_mutex_unlock(&layer->mutex);
+    bough__layer_let_file(layer);
+    return is;
+}
+
 static int try_seize(struct bough__layer *layer, bool force)
 {
     int rc = bough__layer_lock_writer(layer);
@@ -90,6 +104,9 @@ static int try_seize(struct bough__layer *layer, bool force)
     pthread_mutex_unlock(&layer->space->mutex);
     if (!force && !alone_here)
         rc = bough__fail(BOUGH_BUSY, "branch '%s' is open in this process", layer->branch);
+    else if (!force && is_read_unseen(layer))
+        rc = bough__fail(BOUGH_BUSY, "branch '%s' is open in another process, which may not write to the store",
+                         layer->branch);
     else if ((rc = bough__shm_seize(&layer->shm)) == BOUGH_OK)
         layer->is_seized = true;
     else if (rc == BOUGH_BUSY && force)
@@ -111,6 +128,12 @@ void bough__layer_doubt(struct bough__layer *layer)
 {
     layer->has_doubted = layer->has_doubted || !(bough__shm_flags(&layer->shm) & BOUGH__SHM_DOUBT);
     bough__shm_set(&layer->shm, BOUGH__SHM_DOUBT);
+}
+
+void bough__layer_doubt_left(struct bough__layer *layer, int64_t branch_id)
+{
+    bough__shm_set_left_by(&layer->shm, branch_id);
+    bough__layer_doubt(layer);
 }
 
 bool bough__layer_is_doubtful(const struct bough__layer *layer)

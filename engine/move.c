@@ -205,7 +205,7 @@ int bough__move_write(struct bough__move *move, struct bough__branch_row *now, c
     if (rc == BOUGH_OK)
         rc = bough__catalog_branch_update(move->store->catalog, now);
     if (rc == BOUGH_OK)
-        bough__layer_doubt(move->layer);
+        bough__layer_doubt_left(move->layer, now->id);
     move->is_moved = rc == BOUGH_OK;
     return rc;
 }

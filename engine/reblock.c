@@ -50,7 +50,7 @@ static int point_row(struct bough_store *store, int64_t branch_id, struct bough_
     if (rc == BOUGH_OK)
         rc = bough__catalog_branch_update(store->catalog, &row);
     if (rc == BOUGH_OK)
-        bough__layer_doubt(layer);
+        bough__layer_doubt_left(layer, branch_id);
     if (rc == BOUGH_OK)
         rc = bough__catalog_commit(store->catalog);
     else

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SHM_MAGIC 0x35304d4853474842u /* "BHGSHM05" in memory of a little-endian machine */
+#define SHM_MAGIC 0x36304d4853474842u /* "BHGSHM06" in memory of a little-endian machine */
 #define SHM_SIZE 28672
 #define LOCK_DEAD_MAN 0
 #define LOCK_CLOSING 2
@@ -36,6 +36,7 @@ struct bough__shm_map {
     _Atomic uint64_t times[BOUGH__SHM_PINS]; /* when the pin beside it was set: milliseconds of uptime */
     _Atomic uint32_t writer; /* opener's index + 1; 0: nobody */
     _Atomic uint64_t kept_frames; /* dead ones that pins kept back when the writer last looked */
+    _Atomic int64_t left_by; /* id of the branch that has another layer now, or is about to; 0: none */
 };
 _Static_assert(sizeof(struct bough__shm_map) <= SHM_SIZE, "the layout fits the file");
 
@@ -672,6 +673,16 @@ void bough__shm_note_kept(struct bough__shm *shm, uint64_t frames)
 uint64_t bough__shm_kept(const struct bough__shm *shm)
 {
     return atomic_load_explicit(&shm->map->kept_frames, memory_order_relaxed);
+}
+
+void bough__shm_set_left_by(struct bough__shm *shm, int64_t branch_id)
+{
+    atomic_store(&shm->map->left_by, branch_id);
+}
+
+int64_t bough__shm_left_by(const struct bough__shm *shm)
+{
+    return atomic_load(&shm->map->left_by);
 }
 
 int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm)

@@ -120,6 +120,9 @@ size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], 
 /* Frames that would be free but for pins, as the writer has found when it last looked. For those who ask. */
 void bough__shm_note_kept(struct bough__shm *shm, uint64_t frames);
 uint64_t bough__shm_kept(const struct bough__shm *shm);
+/* Which branch goes on in another layer, or is about to; 0: none. For those who ask who has that branch open. */
+void bough__shm_set_left_by(struct bough__shm *shm, int64_t branch_id);
+int64_t bough__shm_left_by(const struct bough__shm *shm);
 /* For how long the oldest pin of another process has been set; -1: there is none. */
 int64_t bough__shm_oldest_pin_ms(const struct bough__shm *shm);
 

@@ -97,6 +97,9 @@ class AnotherUser(ReadOnly):
         if subprocess.run([BOUGH, "--version"], capture_output=True, preexec_fn=as_nobody).returncode != 0:
             self.skipTest("another user cannot run the program where it stands")
 
+    def refuses(self, words):
+        self.assertIn(words, self.fails(4, "delete", "premium"))
+
     def test_a_store_at_rest(self):
         self.reads_and_no_writes()
 
@@ -134,12 +137,15 @@ class AnotherUser(ReadOnly):
                 os.write(2, repr(error).encode())
                 os._exit(1)
         self.assertEqual(os.read(ready, 1), b"r")
+        self.refuses("branch 'premium' is open in another process")
         for _ in range(60):
             writer.execute("UPDATE big SET x = hex(randomblob(1000))")
+        writer.close()
+        self.refuses("branch 'premium' is open in another process, which may not write")
         os.write(proceed, b"g")
         self.assertEqual(os.waitpid(child, 0)[1], 0)
         self.assertIn("202", self.works("sql", "premium", "SELECT count(*) FROM big"))
-        writer.close()
+        self.bough("delete", "premium")
 
 
 @unittest.skipIf(os.getuid() != 0, "only root can mount")

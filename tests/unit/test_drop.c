@@ -152,6 +152,51 @@ TEST(open_in_another_process)
     bough_store_close(store);
 }
 
+static bool has_open(bough_store *store, const char *branch, int pid)
+{
+    bough_status status;
+    ASSERT_OK(bough_branch_status(&status, store, branch));
+    bool has = false;
+    for (size_t i = 0; i < status.open_by_count; i++)
+        has = has || status.open_by[i] == pid;
+    bough_status_release(&status);
+    return has;
+}
+
+/* Who is idle on the layer that the branch left has the branch open, as long as he lives. */
+TEST(open_where_it_was)
+{
+    bough_store *store = family();
+    struct fixture_peer peer = fixture_peer("d");
+    for (int i = 0; i < 2; i++) { /* the second time nobody has followed to the layer between */
+        bough_sealed sealed;
+        fixture_write(store, "d", 0, 7);
+        ASSERT_OK(bough_branch_reset(&sealed, store, "d", "main", NULL));
+        ck_assert(sealed.changed);
+        bough_sealed_release(&sealed);
+        ck_assert(fixture_peer_is_gone(&peer));
+        ck_assert(has_open(store, "d", peer.pid));
+        ck_assert(!has_open(store, "a", peer.pid));
+        ASSERT_CODE(BOUGH_REFUSED, drop(store, "d", false, false));
+        ck_assert_ptr_nonnull(strstr(bough_error_message(), "branch 'd' is open in another process"));
+        ASSERT_CODE(BOUGH_REFUSED, drop(store, "a", true, false));
+        ck_assert_uint_eq(fixture_count(store), 5);
+    }
+    ASSERT_OK(drop(store, "b", true, false)); /* another branch is not in the way */
+    kill(peer.pid, SIGKILL);
+    ck_assert_int_eq(waitpid(peer.pid, NULL, 0), peer.pid);
+    ck_assert(!has_open(store, "d", peer.pid));
+    ASSERT_OK(drop(store, "d", false, false));
+    struct fixture_peer other = fixture_peer("a");
+    bough_sealed sealed;
+    fixture_write(store, "a", 0, 8);
+    ASSERT_OK(bough_branch_reset(&sealed, store, "a", "main", NULL));
+    bough_sealed_release(&sealed);
+    ASSERT_OK(drop(store, "a", false, true));
+    fixture_end_peer(&other);
+    bough_store_close(store);
+}
+
 TEST(open_in_this_process)
 {
     bough_store *store = family(), *other = fixture_open();
@@ -467,7 +512,8 @@ int main(void)
     static const struct harness_case cases[] = {
         CASE(children_keep_their_parent),   CASE(recursive),
         CASE(protection_is_above_force),    CASE(the_current_branch),
-        CASE(open_in_another_process),      CASE(open_in_this_process),
+        CASE(open_in_another_process),      CASE(open_where_it_was),
+        CASE(open_in_this_process),
         CASE(a_writer_in_the_way_of_force), CASE(a_layer_goes_with_its_branch_unless_a_commit_needs_it),
         CASE(a_fork_outlives_its_parent),   CASE(many),
         CASE(killed_after_the_rows_of_many), CASE(killed_before_the_rows_of_many),

@@ -489,7 +489,8 @@ TEST(branches_with_an_end)
     bough_options options = BOUGH_OPTIONS_INIT;
     bough_branches made = {0};
     bough_collection collection = {0};
-    const char *names[] = {"short", "long", "protected", "open", "parent"};
+    const char *names[] = {"short", "long", "protected", "open", "parent", "moved"};
+    bough_sealed sealed;
     options.ttl_ms = 1;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         options.ttl_ms = i == 1 ? 3600000 : 1;
@@ -504,21 +505,25 @@ TEST(branches_with_an_end)
     fixture_fork(store, "mother/child", "short"); /* keeps short */
     ASSERT_OK(bough_branch_protect(&made, store, "protected", true));
     bough_branches_release(&made);
-    struct fixture_peer peer = fixture_peer("open");
+    struct fixture_peer peer = fixture_peer("open"), late = fixture_peer("moved");
+    ASSERT_OK(bough_branch_reset(&sealed, store, "moved", "main", NULL));
+    bough_sealed_release(&sealed);
     usleep(5000);
     ASSERT_OK(bough_gc(&collection, store, -1, true, NULL));
     ck_assert_uint_eq(collection.dropped.count, 2);
     bough_collection_release(&collection);
-    ck_assert_uint_eq(fixture_count(store), 8);
+    ck_assert_uint_eq(fixture_count(store), 9);
     ASSERT_OK(bough_gc(&collection, store, -1, false, NULL));
     ck_assert_uint_eq(collection.dropped.count, 2);
     bough_collection_release(&collection);
     ck_assert(!fixture_has(store, "parent") && !fixture_has(store, "child"));
     ck_assert(fixture_has(store, "short") && fixture_has(store, "long") && fixture_has(store, "open"));
+    ck_assert(fixture_has(store, "moved")); /* open where it was */
+    fixture_end_peer(&late); /* which has the other's pipe, too */
     fixture_end_peer(&peer);
     delete_branch(store, "mother/child", false);
     ASSERT_OK(bough_gc(&collection, store, -1, false, NULL));
-    ck_assert_uint_eq(collection.dropped.count, 2);
+    ck_assert_uint_eq(collection.dropped.count, 3);
     bough_collection_release(&collection);
     ck_assert_uint_eq(fixture_count(store), 3); /* main, long, protected */
     bough_store_close(store);

@@ -748,6 +748,27 @@ static bough_commit newest_commit(bough_commits *out)
 
 /* VACUUM with another page size: the store counts in pages of that size, a page that changes costs a page, and equal
  * bytes have an equal root wherever they come from. */
+TEST(open_where_it_was_before_a_vacuum)
+{
+    bough_branches dropped;
+    bough_options options = BOUGH_OPTIONS_INIT;
+    const char *name = "main";
+    begin();
+    sqlite3 *db = database_open(), *idle = database_open();
+    database_fill(db, 500, 400);
+    ck_assert_int_eq(database_number(idle, "SELECT count(*) FROM t"), 500);
+    database_run(db, "PRAGMA page_size = 8192; VACUUM");
+    database_close(db);
+    options.timeout_ms = 0;
+    ASSERT_CODE(BOUGH_REFUSED, bough_branch_delete(&dropped, store, &name, 1, &options));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "open in this process"));
+    ck_assert_int_eq(database_number(idle, "SELECT count(*) FROM t"), 500);
+    database_close(idle);
+    ASSERT_OK(bough_branch_delete(&dropped, store, &name, 1, &options));
+    bough_branches_release(&dropped);
+    bough_store_close(store);
+}
+
 TEST(a_vacuum_changes_the_page_size)
 {
     static const int sizes[] = {8192, 512, 65536, 4096};
@@ -1011,6 +1032,7 @@ int main(void)
         CASE(protected_between_the_look_and_the_opening),
         CASE(unprotected_between_the_look_and_the_opening),
         CASE(another_page_size_comes_in),
+        CASE(open_where_it_was_before_a_vacuum),
         CASE(a_vacuum_changes_the_page_size),
         CASE(a_vacuum_in_exclusive_mode),
         CASE(promoted_onto),
