@@ -7,7 +7,7 @@
  *      again as one into blocks already written);
  *   2. one record goes to the log;
  *   3. DURABLE: one fdatasync makes frames and record durable together - their order does not matter, because recovery
- *      takes a record only with frames that verify;
+ *      takes a record only with frames that verify. LAZY: only when 16 MiB were written since the last one;
  *   4. the overlay takes the entries (room was reserved before 2, so this cannot fail) and the state is published.
  *
  * A transaction of more than 8 MiB, or one that cuts off as much, is committed by a checkpoint instead: its pages are
@@ -708,10 +708,22 @@ static int write_record(struct bough__txn *txn, struct bough__log_record *record
     return rc;
 }
 
+/* Without any sync dead frames would pile up until the log is full, which takes long where pages are large. */
+static bool is_sync_due(struct bough__txn *txn)
+{
+    struct bough__layer *layer = txn->layer;
+    if (bough__shm_durable(&layer->shm) >= layer->lazy_txn)
+        layer->lazy_bytes = 0;
+    layer->lazy_bytes += (uint64_t)txn->pages.count * txn->block_size;
+    return layer->lazy_bytes > BOUGH__UNSYNCED_LIMIT;
+}
+
 static int commit_by_log(struct bough__txn *txn, enum bough__durability durability)
 {
     struct bough__log_record record = {0};
     struct bough__log_position position = {0};
+    if (durability == BOUGH__LAZY && is_sync_due(txn))
+        durability = BOUGH__DURABLE;
     int rc = write_record(txn, &record, &position, durability);
     if (rc == BOUGH_OK && durability == BOUGH__LAZY)
         txn->layer->lazy_txn = record.txn;

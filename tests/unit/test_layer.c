@@ -528,6 +528,37 @@ static int64_t layer_bytes(void)
     return st.st_size;
 }
 
+/* Of transactions that nobody wants synced, so that none is known to be dead for good; pages of 64 KiB, whose log is
+ * short. */
+TEST(a_life_without_syncs_stays_small)
+{
+    enum { SIZE = 65536 };
+    struct bough__space *space = make_space();
+    struct bough__layer *layer = open_layer(space, 1, NULL);
+    uint8_t *page = malloc(SIZE);
+    struct stat st = {0};
+    for (int i = 0; i < 800; i++) {
+        struct bough__snapshot base = {0};
+        struct bough__txn *txn = NULL;
+        uint64_t number = 0;
+        ASSERT_OK(bough__snapshot_pin(&base, layer));
+        ASSERT_OK(bough__txn_begin(&txn, &base));
+        ASSERT_OK(bough__txn_set_block_size(txn, SIZE));
+        for (uint64_t block = 0; block < 2; block++) {
+            memset(page, 1 + i % 200, SIZE);
+            ASSERT_OK(bough__txn_write(txn, block, page));
+        }
+        ASSERT_OK(bough__txn_commit(txn, BOUGH__LAZY, &number));
+        bough__txn_end(txn);
+        bough__snapshot_release(&base);
+    }
+    ck_assert_int_eq(stat(harness_path("s.bough/layers/1.layer"), &st), 0);
+    ck_assert_int_lt(st.st_size, 20 << 20); /* of 100 MB written */
+    bough__layer_close(layer);
+    free(page);
+    bough__space_close(space);
+}
+
 /* Checkpoints alone make no file longer: neither the lists of free extents, also long ones, nor the logs that they
  * leave behind; also while a reader stays, and when each writer is a new process. */
 TEST(checkpoints_take_no_space)
@@ -647,6 +678,7 @@ int main(int argc, char **argv)
                                          CASE(two_processes),   CASE(damaged_log_end),       CASE(log_is_bounded),
                                          CASE(frames_are_used_again),
                                          CASE(a_long_life_stays_small),
+                                         CASE(a_life_without_syncs_stays_small),
                                          CASE(checkpoints_take_no_space),
                                          CASE(no_frame_is_lost)};
     return harness_run("layer", cases, COUNT_OF(cases));
