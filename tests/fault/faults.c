@@ -114,7 +114,7 @@ void faults_walk(const struct faults_subject *subject)
             REQUIRE(now == descriptors, "%s: %u descriptors are open, before there were %u", walk.where, now,
                     descriptors);
             if (nth >= every)
-                step = nth / 8;
+                step = nth < 8 ? 1 : nth / 8;
         }
     }
     printf("%s: %llu faults\n", subject->name, (unsigned long long)tried);
