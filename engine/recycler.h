@@ -11,7 +11,7 @@
  * there when it began to write (bough__layer_become_writer), with both numbers (so that a reader who stays for an hour
  * keeps back what it sees and nothing more); and of the free extents beside the header, of which is only known that
  * they were dead at the header's transaction. A frame that another process takes
- * again stands in that one's record, and is struck out here when the record is read. Frames handed out to a
+ * again stands in that one's record, and is noted as struck when the record is read. Frames handed out to a
  * transaction that does not commit are free again, and those that it dropped itself are free when it is durable.
  *
  * Threads: the caller holds the layer's mutex or is its writer; see layer_state.h.
