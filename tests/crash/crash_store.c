@@ -22,6 +22,7 @@
 enum { LIVES = 12, SLOTS = 10, MAX_TOKENS = 400, MAX_VERSIONS = 60, MAX_COMMITS = 100, ROWS = 120, BULK = 150 };
 
 struct state {
+    bool is_absent; /* no file at all */
     uint32_t count;
     uint32_t tokens[MAX_TOKENS];
 };
@@ -48,8 +49,7 @@ struct model {
     struct commit commits[MAX_COMMITS];
     unsigned commit_count;
     unsigned next_tag;
-    bool export_may_exist, export_must_exist;
-    struct state export_old, export_new;
+    struct slot exported; /* a file; its name, too, can be seen before it is durable */
 };
 
 struct world {
@@ -192,7 +192,8 @@ static void read_tokens(struct state *out, sqlite3 *db)
 
 static bool same(const struct state *a, const struct state *b)
 {
-    return a->count == b->count && memcmp(a->tokens, b->tokens, a->count * sizeof a->tokens[0]) == 0;
+    return a->is_absent == b->is_absent && a->count == b->count &&
+           memcmp(a->tokens, b->tokens, a->count * sizeof a->tokens[0]) == 0;
 }
 
 /* Everything else in the database is what the tokens say. */
@@ -264,6 +265,23 @@ static bool branch_exists(struct world *world, unsigned slot)
     return rc == BOUGH_OK;
 }
 
+/* Which of the versions was found: the newest that fits. */
+static void settle_versions(struct world *world, struct slot *slot, const struct state *found, const char *what)
+{
+    unsigned first = world->life->power_was_lost ? slot->durable : slot->visible;
+    unsigned version = slot->version_count;
+    while (version > first && !same(found, &slot->versions[version - 1]))
+        version--;
+    REQUIRE(version > first, "%s has %u tokens%s; promised were %u, tried %u", what, found->count,
+            found->is_absent ? " and is gone" : "", slot->versions[first].count,
+            slot->versions[slot->version_count - 1].count);
+    /* Still the same two marks: another power loss may take what was seen but was never durable. */
+    slot->visible = version - 1;
+    slot->version_count = version;
+    if (world->life->power_was_lost)
+        becomes(slot, found);
+}
+
 static void settle_slot(struct world *world, unsigned index)
 {
     static struct state found;
@@ -276,18 +294,22 @@ static void settle_slot(struct world *world, unsigned index)
         return;
     sqlite3 *db = connection(world, index);
     read_tokens(&found, db);
-    unsigned first = world->life->power_was_lost ? slot->durable : slot->visible;
-    unsigned version = slot->version_count;
-    while (version > first && !same(&found, &slot->versions[version - 1]))
-        version--;
-    REQUIRE(version > first, "branch %s has %u tokens; promised were %u, tried %u", slot_name(index), found.count,
-            slot->versions[first].count, slot->versions[slot->version_count - 1].count);
+    settle_versions(world, slot, &found, slot_name(index));
     check_content(db, &found, slot_name(index));
-    /* Still the same two marks: another power loss may take what was seen but was never durable. */
-    slot->visible = version - 1;
-    slot->version_count = version;
-    if (world->life->power_was_lost)
-        becomes(slot, &found);
+}
+
+static void settle_export(struct world *world)
+{
+    static struct state found;
+    bool exists = access(world->export_path, F_OK) == 0;
+    found = (struct state){.is_absent = !exists};
+    sqlite3 *db = exists ? open_database(world->export_path, false) : NULL;
+    if (exists)
+        read_tokens(&found, db);
+    settle_versions(world, &world->model->exported, &found, "the exported file");
+    if (exists)
+        check_content(db, &found, "the exported file");
+    sqlite3_close(db);
 }
 
 static void check_commits(struct world *world)
@@ -306,24 +328,6 @@ static void check_commits(struct world *world)
             sqlite3_close(db);
         }
     }
-}
-
-static void check_export(struct world *world)
-{
-    static struct state found;
-    struct model *model = world->model;
-    bool exists = access(world->export_path, F_OK) == 0;
-    REQUIRE(exists || !model->export_must_exist, "the exported file is gone");
-    if (!exists)
-        return;
-    REQUIRE(model->export_may_exist, "an exported file that nobody asked for");
-    sqlite3 *db = open_database(world->export_path, false);
-    read_tokens(&found, db);
-    REQUIRE(same(&found, &model->export_old) || same(&found, &model->export_new), "the exported file is a mixture");
-    check_content(db, &found, "export");
-    sqlite3_close(db);
-    model->export_old = model->export_new = found;
-    model->export_must_exist = true;
 }
 
 static void verify(struct world *world)
@@ -354,9 +358,9 @@ static void check_everything(struct world *world)
     }
     for (unsigned i = 0; i < SLOTS; i++)
         settle_slot(world, i);
+    settle_export(world);
     lives_settled(world->life);
     check_commits(world);
-    check_export(world);
     if (harness_below(&world->life->random, 3) == 0)
         verify(world);
 }
@@ -559,20 +563,17 @@ static void delete_branch(struct world *world, unsigned index)
 
 static void export_branch(struct world *world, unsigned index)
 {
-    struct model *model = world->model;
+    struct slot *exported = &world->model->exported;
     bough_transfer transfer = {0};
     bough_options options = BOUGH_OPTIONS_INIT;
     options.force = true;
-    model->export_new = *newest(&model->slots[index]);
-    if (!model->export_may_exist)
-        model->export_old = model->export_new;
-    model->export_may_exist = true;
+    *attempt(exported) = *newest(&world->model->slots[index]);
     lives_trace(world->life, "export %s", slot_name(index));
     CHECK_OK(bough_export(&transfer, world->store, slot_name(index), world->export_path, &options));
-    model->export_must_exist = true;
-    model->export_old = model->export_new;
+    lives_trace(world->life, "exported %s", slot_name(index));
+    becomes(exported, &exported->versions[exported->version_count - 1]);
     bough_transfer_release(&transfer);
-    check_export(world);
+    settle_export(world);
 }
 
 static void import_branch(struct world *world, unsigned index)
@@ -580,10 +581,10 @@ static void import_branch(struct world *world, unsigned index)
     struct model *model = world->model;
     struct slot *slot = &model->slots[index];
     bough_transfer transfer = {0};
-    if (!model->export_must_exist || slot->version_count == MAX_VERSIONS)
+    if (newest(&model->exported)->is_absent || slot->version_count == MAX_VERSIONS)
         return;
     close_connections(world);
-    *attempt(slot) = model->export_old;
+    *attempt(slot) = *newest(&model->exported);
     lives_trace(world->life, "import %s", slot_name(index));
     CHECK_OK(bough_import(&transfer, world->store, slot_name(index), world->export_path, NULL));
     bough_transfer_release(&transfer);
@@ -668,6 +669,7 @@ static void make_seed(struct world *world)
     world->model->renamed_from = -1;
     world->model->next_token = 1;
     becomes(&world->model->slots[0], &(struct state){0});
+    becomes(&world->model->exported, &(struct state){.is_absent = true});
 }
 
 /* The store is there whole or not at all, whatever happened to the attempts before. */
