@@ -25,8 +25,7 @@ static uint32_t get32(const uint8_t *at)
     return get16(at) << 16 | get16(at + 2);
 }
 
-/* 0: it does not end before `end`. */
-static size_t get_varint(uint64_t *out, const uint8_t *at, const uint8_t *end)
+size_t bough__btree_varint(uint64_t *out, const uint8_t *at, const uint8_t *end)
 {
     *out = 0;
     for (size_t i = 0; i < 9 && at + i < end; i++) {
@@ -43,9 +42,9 @@ static size_t get_varint(uint64_t *out, const uint8_t *at, const uint8_t *end)
 
 /* ---- pages ---- */
 
-static int read_bytes(struct bough__btrees *trees, void *out, uint32_t len_bytes, uint32_t page)
+static int read_bytes(struct bough__btrees *trees, void *out, uint32_t len_bytes, uint32_t page, uint32_t at)
 {
-    sqlite3_int64 offset = (sqlite3_int64)(page - 1) * trees->page_size;
+    sqlite3_int64 offset = (sqlite3_int64)(page - 1) * trees->page_size + at;
 
     if (page < 2 || page > trees->page_count)
         return BOUGH__BTREE_ODD;
@@ -56,7 +55,7 @@ static int read_bytes(struct bough__btrees *trees, void *out, uint32_t len_bytes
 
 int bough__btree_read(struct bough__btrees *trees, uint8_t *out, uint32_t page)
 {
-    return read_bytes(trees, out, trees->page_size, page);
+    return read_bytes(trees, out, trees->page_size, page, 0);
 }
 
 static bool has_header(const uint8_t *header)
@@ -247,8 +246,8 @@ static int parse_cell(struct bough__cell *out, const struct bough__btrees *trees
     uint64_t payload = 0;
     uint64_t rowid = 0;
     uint64_t local = 0;
-    size_t len = get_varint(&payload, at, end);
-    size_t rowid_len = len && has_rowids ? get_varint(&rowid, at + len, end) : 0;
+    size_t len = bough__btree_varint(&payload, at, end);
+    size_t rowid_len = len && has_rowids ? bough__btree_varint(&rowid, at + len, end) : 0;
 
     if (!len || (has_rowids && !rowid_len) || payload > INT32_MAX)
         return BOUGH__BTREE_ODD;
@@ -256,7 +255,12 @@ static int parse_cell(struct bough__cell *out, const struct bough__btrees *trees
     len += rowid_len;
     if (len + local + (local < payload ? 4 : 0) > (size_t)(end - at))
         return BOUGH__BTREE_ODD;
-    *out = (struct bough__cell){at, (uint32_t)(len + local), {(sqlite3_int64)rowid, 0, 0}};
+    *out = (struct bough__cell){.bytes = at,
+                                .len = (uint32_t)(len + local),
+                                .payload_at = (uint32_t)len,
+                                .payload_len = (uint32_t)payload,
+                                .local_len = (uint32_t)local,
+                                .chain = {(sqlite3_int64)rowid, 0, 0}};
     if (local == payload)
         return BOUGH__BTREE_OK;
     out->chain.first_page = get32(at + len + local);
@@ -280,7 +284,7 @@ int bough__btree_cell(struct bough__cell *out, const struct bough__btrees *trees
     return cell ? parse_cell(out, trees, page[0] == LEAF_TABLE, cell + child, page + trees->usable) : BOUGH__BTREE_ODD;
 }
 
-int bough__btree_chains(struct bough__btrees *trees, uint32_t page, bough__chain_callback *callback, void *context)
+int bough__btree_chains(struct bough__btrees *trees, uint32_t page, bough__cell_callback *callback, void *context)
 {
     uint32_t count = 0;
     int rc = bough__btree_read(trees, trees->page, page);
@@ -288,11 +292,11 @@ int bough__btree_chains(struct bough__btrees *trees, uint32_t page, bough__chain
     if (rc == BOUGH__BTREE_OK)
         rc = bough__btree_cell_count(&count, trees->page);
     for (uint32_t i = 0; rc == BOUGH__BTREE_OK && i < count; i++) {
-        struct bough__cell cell = {NULL, 0, {0, 0, 0}};
+        struct bough__cell cell = {0};
 
         rc = bough__btree_cell(&cell, trees, trees->page, i);
         if (rc == BOUGH__BTREE_OK && cell.chain.page_count)
-            rc = callback(context, &cell.chain);
+            rc = callback(context, &cell);
     }
     return rc;
 }
@@ -308,8 +312,29 @@ int bough__btree_follow(struct bough__btrees *trees, const struct bough__chain *
 
         rc = callback(context, page);
         if (rc == BOUGH__BTREE_OK && i + 1 < chain->page_count)
-            rc = read_bytes(trees, next, sizeof next, page);
+            rc = read_bytes(trees, next, sizeof next, page, 0);
         page = get32(next);
+    }
+    return rc;
+}
+
+int bough__btree_payload(struct bough__btrees *trees, uint8_t *out, uint32_t len, const struct bough__cell *cell)
+{
+    uint32_t page = cell->chain.first_page;
+    uint32_t done = len < cell->local_len ? len : cell->local_len;
+    int rc = len <= cell->payload_len ? BOUGH__BTREE_OK : BOUGH__BTREE_ODD;
+
+    if (rc == BOUGH__BTREE_OK)
+        memcpy(out, cell->bytes + cell->payload_at, done);
+    while (rc == BOUGH__BTREE_OK && done < len) {
+        uint32_t part = len - done < trees->usable - 4 ? len - done : trees->usable - 4;
+        uint8_t next[4] = {0};
+
+        rc = read_bytes(trees, next, sizeof next, page, 0);
+        if (rc == BOUGH__BTREE_OK)
+            rc = read_bytes(trees, out + done, part, page, 4);
+        page = get32(next);
+        done += part;
     }
     return rc;
 }
@@ -346,7 +371,7 @@ bool bough__btree_is_pointer_map(const struct bough__btrees *trees, uint32_t pag
 int bough__btree_may_be_overflow(bool *out, struct bough__btrees *trees, uint32_t page)
 {
     uint8_t first[4] = {0};
-    int rc = read_bytes(trees, first, sizeof first, page);
+    int rc = read_bytes(trees, first, sizeof first, page, 0);
     bool is_kind =
         first[0] == INTERIOR_INDEX || first[0] == INTERIOR_TABLE || first[0] == LEAF_INDEX || first[0] == LEAF_TABLE;
 

@@ -58,16 +58,23 @@ struct bough__chain {
 struct bough__cell {
     const uint8_t *bytes; /* from the length of the payload to the number of the first overflow page */
     uint32_t len;
+    uint32_t payload_at, payload_len; /* the record; what does not fit on the page stands in the chain */
+    uint32_t local_len;               /* of the payload, on the page */
     struct bough__chain chain;
 };
+/* The length of the number at `at`, 1 to 9 bytes; 0: it does not end before `end`. */
+size_t bough__btree_varint(uint64_t *out, const uint8_t *at, const uint8_t *end);
+
 int bough__btree_read(struct bough__btrees *trees, uint8_t *out, uint32_t page);
 /* `page`: the bytes of one. BOUGH__BTREE_ODD also where that is no page with rows. */
 int bough__btree_cell_count(uint32_t *out, const uint8_t *page);
 int bough__btree_cell(struct bough__cell *out, const struct bough__btrees *trees, const uint8_t *page, uint32_t at);
+/* The first bytes of the payload, no more than it has. Leaves trees->page alone. */
+int bough__btree_payload(struct bough__btrees *trees, uint8_t *out, uint32_t len, const struct bough__cell *cell);
 
-typedef int bough__chain_callback(void *context, const struct bough__chain *chain);
-/* Those that begin on the page. */
-int bough__btree_chains(struct bough__btrees *trees, uint32_t page, bough__chain_callback *callback, void *context);
+typedef int bough__cell_callback(void *context, const struct bough__cell *cell);
+/* The cells of a page that have overflow pages; they stand in trees->page. */
+int bough__btree_chains(struct bough__btrees *trees, uint32_t page, bough__cell_callback *callback, void *context);
 
 typedef int bough__page_callback(void *context, uint32_t page);
 /* The overflow pages of a row, first to last. */

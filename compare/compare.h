@@ -5,6 +5,7 @@
 #ifndef BOUGH_COMPARE_COMPARE_H
 #define BOUGH_COMPARE_COMPARE_H
 
+#include "keys.h"
 #include "sets.h"
 
 enum bough_change {
@@ -44,8 +45,9 @@ struct bough__table_pages {
     char *name, *from_name; /* in `to` and in `from` */
     char *owner;            /* of a shadow table: the virtual table, which then is in the list too; else NULL */
     bool is_virtual;
-    bool is_narrow; /* rows that differ have rowids in `ranges`; else they may be anywhere */
+    bool is_narrow; /* rows that differ have rowids in `ranges`, or keys in `keys`; else they may be anywhere */
     struct bough__ranges ranges;
+    struct bough__keys keys; /* of a table without rowids */
 };
 struct bough__tables {
     struct bough__table_pages *items;

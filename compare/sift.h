@@ -2,7 +2,7 @@
 #ifndef BOUGH_COMPARE_SIFT_H
 #define BOUGH_COMPARE_SIFT_H
 
-#include "btree.h"
+#include "keys.h"
 
 /* Page numbers, in an order. */
 struct bough__leaves {
@@ -18,5 +18,9 @@ void bough__leaves_release(struct bough__leaves *leaves);
  * to read the table: too many ranges, or, where may_stop, most rows differ. */
 int bough__sift(struct bough__ranges *out, struct bough__btrees sides[2], const struct bough__leaves leaves[2],
                 const struct bough__pages *changed, bool may_stop);
+/* The same of a table without rowids, whose rows stand on any pages of its tree, given in any order: adds the keys of
+ * rows that stand on the pages of one side alone. */
+int bough__sift_keys(struct bough__keys *out, struct bough__btrees sides[2], const struct bough__leaves pages[2],
+                     const struct bough__pages *changed, bool may_stop);
 
 #endif

@@ -15,7 +15,7 @@ bool bough__rows_key_is_null(const struct bough__rows *rows, sqlite3_stmt *row)
 
 /* ---- reading ---- */
 
-static const char *collation_in_sql(const struct bough__rows *rows, const char *collation)
+const char *bough__rows_collation(const struct bough__rows *rows, const char *collation)
 {
     return rows->needs_bytes && !strcmp(collation, "BINARY") ? "bough_bytes" : collation;
 }
@@ -36,21 +36,36 @@ static void append_order(sqlite3_str *sql, const struct bough__rows *rows, bool 
 
     for (size_t i = 0; i < rows->key_count; i++, comma = ", ")
         sqlite3_str_appendf(sql, "%st.\"%w\" COLLATE %s", comma, name_in(rows, i, in_from),
-                            collation_in_sql(rows, rows->columns[i].collation));
+                            bough__rows_collation(rows, rows->columns[i].collation));
     if (!is_ordered_whole(rows))
         return;
     for (size_t i = 0; i < rows->count; i++, comma = ", ")
         sqlite3_str_appendf(sql, "%st.\"%w\" COLLATE %s", comma, name_in(rows, i, in_from),
-                            collation_in_sql(rows, "BINARY"));
+                            bough__rows_collation(rows, "BINARY"));
     for (size_t i = 0; i < rows->count; i++, comma = "||")
         sqlite3_str_appendf(sql, "%stypeof(t.\"%w\")", comma, name_in(rows, i, in_from));
 }
 
-/* Where the walk is in the order of rowids, one range is read after the other; else all of them at once, because rows
- * of different ranges must be sorted. */
+static void append_key(sqlite3_str *sql, const struct bough__rows *rows, bool in_from)
+{
+    for (size_t i = 0; i < rows->key_count; i++)
+        sqlite3_str_appendf(sql, "%s t.\"%w\" = ?%d COLLATE %s", i ? " AND" : " WHERE", name_in(rows, i, in_from),
+                            (int)i + 1, rows->columns[i].collation);
+}
+
+/* Where the walk is in the order of rowids, one range is read after the other, and of keys each by itself; else all of
+ * them at once, because rows of different ranges must be sorted. */
+static bool is_in_parts(const struct bough__rows *rows)
+{
+    return rows->keys || (rows->ranges && rows->ranges->count && rows->key_is_rowid);
+}
+
 static void append_table(sqlite3_str *sql, const struct bough__rows *rows, const char *table, bool in_from)
 {
-    if (!rows->ranges || !rows->ranges->count)
+    if (rows->keys) {
+        sqlite3_str_appendf(sql, " FROM main.\"%w\" AS t", table);
+        append_key(sql, rows, in_from);
+    } else if (!rows->ranges || !rows->ranges->count)
         sqlite3_str_appendf(sql, " FROM main.\"%w\" AS t%s", table, rows->ranges ? " WHERE 0" : "");
     else if (rows->key_is_rowid)
         sqlite3_str_appendf(sql, " FROM main.\"%w\" AS t WHERE t.\"%w\" BETWEEN ?1 AND ?2", table,
@@ -78,7 +93,9 @@ static int bind_ranges(sqlite3_stmt *statement, const struct bough__ranges *rang
 struct reader {
     const struct bough__rows *rows;
     sqlite3_stmt *statement; /* NULL at the end */
+    sqlite3_stmt *keys;      /* NULL: not read by keys */
     size_t next_range;
+    bool has_begun;
 };
 
 static int open_reader(struct reader *reader, const struct bough__rows *rows, bool in_from)
@@ -94,7 +111,7 @@ static int open_reader(struct reader *reader, const struct bough__rows *rows, bo
         sqlite3_str_appendf(sql, "%st.\"%w\"", i ? ", " : "", name_in(rows, i, in_from));
     sqlite3_str_appendall(sql, rows->count ? "" : "1");
     append_table(sql, rows, in_from ? rows->from_name : rows->to_name, in_from);
-    if (rows->from && rows->to)
+    if (rows->from && rows->to && !rows->keys)
         append_order(sql, rows, in_from);
     text = sqlite3_str_finish(sql);
     if (text)
@@ -108,30 +125,56 @@ static int open_reader(struct reader *reader, const struct bough__rows *rows, bo
 /* SQLITE_DONE: there is none. */
 static int begin_range(struct reader *reader)
 {
-    const struct bough__ranges *ranges = reader->rows->key_is_rowid ? reader->rows->ranges : NULL;
+    const struct bough__ranges *ranges = reader->rows->ranges;
     const struct bough__range *range = NULL;
     int rc = SQLITE_OK;
 
-    if (!ranges || reader->next_range == ranges->count)
+    if (reader->next_range == ranges->count)
         return SQLITE_DONE;
     range = &ranges->items[reader->next_range++];
-    sqlite3_reset(reader->statement);
     rc = sqlite3_bind_int64(reader->statement, 1, range->first);
     return rc == SQLITE_OK ? sqlite3_bind_int64(reader->statement, 2, range->last) : rc;
 }
 
+static int begin_key(struct reader *reader)
+{
+    int rc = sqlite3_step(reader->keys);
+
+    if (rc != SQLITE_ROW)
+        return rc;
+    rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < sqlite3_column_count(reader->keys); i++)
+        rc = sqlite3_bind_value(reader->statement, i + 1, sqlite3_column_value(reader->keys, i));
+    return rc;
+}
+
+static int begin_part(struct reader *reader)
+{
+    if (!is_in_parts(reader->rows))
+        return SQLITE_DONE;
+    sqlite3_reset(reader->statement);
+    return reader->keys ? begin_key(reader) : begin_range(reader);
+}
+
+static void close_reader(struct reader *reader)
+{
+    sqlite3_finalize(reader->statement);
+    sqlite3_finalize(reader->keys);
+    reader->statement = reader->keys = NULL;
+}
+
 static int step(struct reader *reader, sqlite3 **out_failed)
 {
-    bool is_first = reader->rows->ranges && reader->rows->key_is_rowid && reader->next_range == 0;
-    int rc = is_first ? SQLITE_DONE : sqlite3_step(reader->statement);
+    bool waits = is_in_parts(reader->rows) && !reader->has_begun;
+    int rc = waits ? SQLITE_DONE : sqlite3_step(reader->statement);
 
-    while (rc == SQLITE_DONE && (rc = begin_range(reader)) == SQLITE_OK)
+    reader->has_begun = true;
+    while (rc == SQLITE_DONE && (rc = begin_part(reader)) == SQLITE_OK)
         rc = sqlite3_step(reader->statement);
     if (rc == SQLITE_ROW)
         return SQLITE_OK;
     *out_failed = sqlite3_db_handle(reader->statement);
-    sqlite3_finalize(reader->statement);
-    reader->statement = NULL;
+    close_reader(reader);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
@@ -211,10 +254,18 @@ static int merge(struct walk *walk, sqlite3 **out_failed)
     return rc;
 }
 
+static int open_keys(struct walk *walk, sqlite3 *sorted)
+{
+    int rc = bough__keys_read(&walk->from.keys, sorted, walk->rows);
+
+    return rc == SQLITE_OK ? bough__keys_read(&walk->to.keys, sorted, walk->rows) : rc;
+}
+
 int bough__rows_walk(struct bough__row_counts *out, sqlite3 **out_failed, const struct bough__rows *rows,
                      bough__row_callback callback, void *context)
 {
     struct walk walk = {.rows = rows, .counts = out, .callback = callback, .context = context};
+    sqlite3 *sorted = NULL;
     int rc = SQLITE_OK;
 
     memset(out, 0, sizeof *out);
@@ -225,11 +276,18 @@ int bough__rows_walk(struct bough__row_counts *out, sqlite3 **out_failed, const 
         *out_failed = rows->to;
         rc = open_reader(&walk.to, rows, false);
     }
+    if (rc == SQLITE_OK && rows->keys) {
+        *out_failed = NULL;
+        rc = bough__keys_sort(&sorted, rows);
+        if (rc == SQLITE_OK)
+            rc = open_keys(&walk, sorted);
+    }
     if (rc == SQLITE_OK)
         rc = merge(&walk, out_failed);
     if (rc == SQLITE_NOMEM)
         *out_failed = NULL;
-    sqlite3_finalize(walk.from.statement);
-    sqlite3_finalize(walk.to.statement);
+    close_reader(&walk.from);
+    close_reader(&walk.to);
+    sqlite3_close(sorted);
     return rc;
 }

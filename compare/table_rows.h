@@ -11,8 +11,8 @@
 
 struct bough__column {
     char *name, *from_name; /* in `to` and in `from`; the same where it is on one side alone */
-    const char *collation; /* of a key column: what makes keys equal */
-    bool is_own_collation; /* the column itself has that one */
+    const char *collation;  /* of a key column: what makes keys equal */
+    bool is_own_collation;  /* the column itself has that one */
 };
 
 /* A table on one or both sides. Columns are those that are stored on both sides, generated ones left out; those of the
@@ -24,12 +24,13 @@ struct bough__rows {
     size_t count, key_count; /* key_count 0: multisets */
     bool key_may_be_null;    /* rows with such a key are compared whole */
     bool has_unique;         /* another UNIQUE index than the key's */
-    bool is_virtual;
+    bool is_virtual, is_without_rowid;
     bool needs_bytes;  /* BINARY would not be one order on both sides */
     const char *rowid; /* a name that means the rowid in both, or NULL */
     bool key_is_rowid;
     bool is_stored_alike;               /* what the same bytes mean is the same on both sides */
-    const struct bough__ranges *ranges; /* borrowed; NULL: all rows are read */
+    const struct bough__ranges *ranges; /* borrowed; NULL: all rows are read, or those with `keys` */
+    const struct bough__keys *keys;     /* borrowed, or NULL */
 };
 
 /* A result of SQLite other than SQLITE_OK ends the walk. Column i of a statement is columns[i]; `from` is NULL for an
@@ -52,6 +53,8 @@ int bough__rows_walk(struct bough__row_counts *out, sqlite3 **out_failed, const 
                      bough__row_callback callback, void *context); /* callback may be NULL */
 void bough__rows_release(struct bough__rows *rows);
 
+/* A collation of the key's as ORDER BY needs it. */
+const char *bough__rows_collation(const struct bough__rows *rows, const char *collation);
 /* Is a column of the key NULL in this row? */
 bool bough__rows_key_is_null(const struct bough__rows *rows, sqlite3_stmt *row);
 

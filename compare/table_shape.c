@@ -283,6 +283,7 @@ static int fit(struct bough__rows *out, sqlite3 **out_failed, struct shape *to, 
 
     out->rowid = rowid_name(to, from);
     out->is_virtual = to->is_virtual;
+    out->is_without_rowid = to->without_rowid;
     if (rc == SQLITE_OK && to->is_virtual && from->is_virtual && out->rowid) {
         rc = add_rowid(to, out->rowid);
         if (rc == SQLITE_OK && from != to)
@@ -300,12 +301,6 @@ static int fit(struct bough__rows *out, sqlite3 **out_failed, struct shape *to, 
     return rc;
 }
 
-static int bytes_collation(void *context, int a_len, const void *a, int b_len, const void *b)
-{
-    (void)context;
-    return bough__bytes_order(a, (size_t)a_len, b, (size_t)b_len);
-}
-
 /* BINARY compares UTF-16 as it is stored; then text is sorted by a collation of ours. */
 static int check_encoding(struct bough__rows *rows, sqlite3 *handle)
 {
@@ -320,7 +315,7 @@ static int check_encoding(struct bough__rows *rows, sqlite3 *handle)
     }
     sqlite3_finalize(statement);
     if (rc == SQLITE_OK)
-        rc = sqlite3_create_collation(handle, "bough_bytes", SQLITE_UTF8, NULL, bytes_collation);
+        rc = bough__bytes_collation(handle);
     return rc;
 }
 
@@ -376,11 +371,15 @@ void bough__rows_release(struct bough__rows *rows)
     memset(rows, 0, sizeof *rows);
 }
 
+/* Keys that differ for SQLite must be different keys here, so all of the key's columns have to be known. */
 void bough__rows_narrow(struct bough__rows *rows, const struct bough__table_pages *change)
 {
     bool has_name = rows->key_is_rowid || (rows->rowid && !rows->is_virtual);
 
-    if (change && change->is_narrow && rows->from && rows->to && rows->is_stored_alike &&
-        (has_name || !change->ranges.count))
+    if (!change || !change->is_narrow || !rows->from || !rows->to || !rows->is_stored_alike)
+        return;
+    if (!change->keys.count && (has_name || !change->ranges.count))
         rows->ranges = &change->ranges;
+    if (change->keys.count && rows->is_without_rowid && rows->key_count && rows->key_count == change->keys.column_count)
+        rows->keys = &change->keys;
 }

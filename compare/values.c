@@ -19,6 +19,17 @@ int bough__bytes_order(const void *a, size_t a_len, const void *b, size_t b_len)
     return order ? order : (a_len > b_len) - (a_len < b_len);
 }
 
+static int bytes_collation(void *context, int a_len, const void *a, int b_len, const void *b)
+{
+    (void)context;
+    return bough__bytes_order(a, (size_t)a_len, b, (size_t)b_len);
+}
+
+int bough__bytes_collation(sqlite3 *handle)
+{
+    return sqlite3_create_collation(handle, "bough_bytes", SQLITE_UTF8, NULL, bytes_collation);
+}
+
 static size_t trimmed(const char *text, size_t len)
 {
     while (len && text[len - 1] == ' ')

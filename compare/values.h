@@ -11,5 +11,7 @@ int bough__value_order(sqlite3_stmt *a, sqlite3_stmt *b, int column, const char 
 /* Same type and same value: 1, 1.0 and '1' are three values, NULL is itself. */
 bool bough__value_equal(sqlite3_stmt *a, sqlite3_stmt *b, int column);
 int bough__bytes_order(const void *a, size_t a_len, const void *b, size_t b_len);
+/* Makes the collation bough_bytes, which is BINARY in UTF-8, whatever the encoding. Returns a result of SQLite. */
+int bough__bytes_collation(sqlite3 *handle);
 
 #endif

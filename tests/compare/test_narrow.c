@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- databases ---- */
 
@@ -137,7 +138,7 @@ static char *walk(struct bough__row_counts *out, struct pair *pair, const char *
     int rc = bough__rows_open(&rows, &failed, pair->from, from_name, pair->to, name);
     ck_assert_int_eq(rc, SQLITE_OK);
     bough__rows_narrow(&rows, change);
-    *out_narrowed = rows.ranges != NULL;
+    *out_narrowed = rows.ranges || rows.keys;
     rc = bough__rows_walk(out, &failed, &rows, print_change, &printer);
     ck_assert_msg(rc == SQLITE_OK, "%s: %s", name, failed ? sqlite3_errmsg(failed) : "no memory");
     bough__rows_release(&rows);
@@ -214,6 +215,11 @@ static const char schema[] = "CREATE TABLE i(id INTEGER PRIMARY KEY, a, b);"
                              "CREATE TABLE k(a TEXT PRIMARY KEY, b, c); CREATE INDEX ka ON k(b);"
                              "CREATE TABLE m(a, b COLLATE NOCASE);"
                              "CREATE TABLE w(a, b, c, PRIMARY KEY(a, b)) WITHOUT ROWID;"
+                             "CREATE TABLE wc(c, a TEXT COLLATE NOCASE, b TEXT, g AS (c || 'g'), h AS (c) STORED, "
+                             "PRIMARY KEY(a DESC, b COLLATE RTRIM)) WITHOUT ROWID; CREATE INDEX wci ON wc(c);"
+                             "CREATE TABLE wbig(id PRIMARY KEY, v) WITHOUT ROWID;"
+                             "CREATE TABLE wkey(k TEXT, n REAL, v, PRIMARY KEY(n, k DESC)) WITHOUT ROWID;"
+                             "CREATE TABLE wown(a, b, PRIMARY KEY(a, a COLLATE NOCASE, b)) WITHOUT ROWID;"
                              "CREATE TABLE big(id INTEGER PRIMARY KEY, v); CREATE INDEX bigv ON big(v);"
                              "CREATE TABLE odd(rowid, b, c AS (b || 'x'), d AS (b || 'y') STORED);"
                              "CREATE TABLE all3(rowid, oid, _rowid_);"
@@ -239,6 +245,17 @@ static void fill(sqlite3 *db, struct harness_random *random, int64_t first, int6
             OF_LEN(len));
     attempt(db, "INSERT INTO m SELECT i %% 7, " NUMBERED " FROM n", OF_LEN(3));
     attempt(db, "INSERT OR IGNORE INTO w SELECT i %% 11, " NUMBERED ", i FROM n", OF_LEN(len));
+    attempt(
+        db,
+        "INSERT OR IGNORE INTO wc(a, b, c) SELECT char(65 + i %% 40) || iif(i %% 2, 'x', 'X'), i / 3 || iif(i %% 5, "
+        "'', '  '), " NUMBERED " FROM n",
+        OF_LEN(len));
+    attempt(db,
+            "INSERT OR IGNORE INTO wbig SELECT CASE i %% 4 WHEN 0 THEN i WHEN 1 THEN i + 0.5 WHEN 2 THEN 't' || i ELSE "
+            "CAST('b' || i AS BLOB) END, " NUMBERED " FROM n WHERE i %% 5 = 0",
+            OF_LEN(big));
+    attempt(db, "INSERT OR IGNORE INTO wkey SELECT " NUMBERED ", i %% 4, i FROM n WHERE i %% 7 = 0", OF_LEN(big));
+    attempt(db, "INSERT OR IGNORE INTO wown SELECT 'a' || (i %% 3), i FROM n WHERE i %% 7 = 0");
     attempt(db, "INSERT OR IGNORE INTO big SELECT i, " NUMBERED " FROM n WHERE i %% 4 = 0", OF_LEN(big));
     attempt(db, "INSERT INTO odd(rowid, b) SELECT i %% 5, " NUMBERED " FROM n", OF_LEN(len));
     attempt(db, "INSERT INTO all3 SELECT i %% 5, i, " NUMBERED " FROM n WHERE i %% 5 = 0", OF_LEN(len));
@@ -268,13 +285,15 @@ static void make(const char *path, struct harness_random *random)
 
 static void change(sqlite3 *db, struct harness_random *random)
 {
-    static const char *const tables[] = {"i", "k", "m", "w", "big", "odd", "all3", "f", "g", "r"};
-    static const char *const columns[] = {"b", "c", "b", "c", "v", "b", "oid", "x", "x", "x1"};
-    static const char *const keys[] = {"id", "b", "rowid", "c", "id", "_rowid_", "oid", "rowid", "rowid", "id"};
+    static const char *const tables[] = {"i",    "k",   "m",   "w",    "wc", "wbig", "wkey",
+                                         "wown", "big", "odd", "all3", "f",  "g",    "r"};
+    static const char *const columns[] = {"b", "c", "b", "c", "c", "v", "v", "b", "v", "b", "oid", "x", "x", "x1"};
+    static const char *const keys[] = {"id", "b",  "rowid",   "c",   "b",     "id",    "v",
+                                       "b",  "id", "_rowid_", "oid", "rowid", "rowid", "id"};
     size_t at = harness_below(random, COUNT_OF(tables));
     int64_t key = (int64_t)harness_below(random, 3200);
     int len = (int)harness_below(random, 200), salt = (int)harness_below(random, 1000);
-    switch (harness_below(random, 24)) {
+    switch (harness_below(random, 32)) {
     case 0:
     case 1:
     case 2:
@@ -328,8 +347,40 @@ static void change(sqlite3 *db, struct harness_random *random)
         if (len < 20)
             attempt(db, "DROP INDEX IF EXISTS bigv");
         break;
+    case 16:
+        attempt(db, "UPDATE wbig SET v = substr(v, 1, length(v) - 5) || 'other' WHERE id BETWEEN %lld AND %lld",
+                (long long)key, (long long)key + len);
+        break;
+    case 17:
+        attempt(db, "REPLACE INTO wbig SELECT id, 'x' || substr(v, 2) FROM wbig WHERE id BETWEEN 't%lld' AND 't%lld'",
+                (long long)key, (long long)key + 40);
+        break;
+    case 18: /* the same key in other letters */
+        attempt(db, "UPDATE wc SET a = lower(a), b = trim(b) WHERE b BETWEEN '%lld' AND '%lld'", (long long)key / 3,
+                (long long)key / 3 + len);
+        break;
+    case 19:
+        attempt(db, "UPDATE OR IGNORE wkey SET k = substr(k, 1, length(k) - 1) || 'o', n = n + %d WHERE v %% 20 = %d",
+                len % 2, len % 20);
+        break;
+    case 20:
+        attempt(db, "UPDATE OR REPLACE w SET a = a + 1 WHERE c BETWEEN %lld AND %lld", (long long)key,
+                (long long)key + 3);
+        break;
+    case 21:
+        if (len < 20)
+            attempt(db, "ALTER TABLE wc ADD COLUMN c%lld DEFAULT 'd'", (long long)key);
+        break;
+    case 22:
+        if (len < 10)
+            attempt(db, "DELETE FROM w; INSERT INTO w SELECT i, i, i FROM (SELECT id AS i FROM big)");
+        break;
+    case 23:
+        if (len < 40)
+            attempt(db, "DELETE FROM wc WHERE a < 'M'");
+        break;
     default:
-        if (at == 9)
+        if (!strcmp(tables[at], "r"))
             attempt(db, "UPDATE r SET x1 = x1 + 1 WHERE id = %lld", (long long)key);
         else
             attempt(db, "UPDATE OR IGNORE %s SET %s = " TEXT " WHERE %s = %lld", tables[at], columns[at], OF_LEN(len),
@@ -354,6 +405,8 @@ static void change_file(const char *path, struct harness_random *random)
         run(db, "ALTER TABLE k RENAME TO kk; ALTER TABLE f RENAME TO ff");
     if (!harness_below(random, 15))
         run(db, "VACUUM");
+    if (!harness_below(random, 15))
+        run(db, "ALTER TABLE wbig RENAME TO wbig2; ALTER TABLE wc RENAME COLUMN a TO aa");
     if (!harness_below(random, 40))
         run(db, "PRAGMA page_size = 2048; VACUUM");
     sqlite3_close(db);
@@ -435,6 +488,41 @@ static void check_one_row(const char *change_sql)
     ck_assert_uint_eq(pair.tables.count, 2);
     ck_assert_uint_lt(pages_to_count(&pair, "t", 1), 32000 / 50);
     ck_assert_uint_lt(pages_to_count(&pair, "u", 1), 32000 / 50);
+    pair_close(&pair);
+}
+
+/* Rows of a table without rowids stand on all pages of its tree, and rows of 50 bytes leave many of them above the
+ * leaves. */
+TEST(one_row_without_rowid)
+{
+    char a[512], b[512];
+    struct pair pair;
+    snprintf(a, sizeof a, "%s", harness_path("a.db"));
+    snprintf(b, sizeof b, "%s", harness_path("b.db"));
+    sqlite3 *db = open_file(a);
+    run(db, "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; BEGIN;"
+            "CREATE TABLE w(a TEXT COLLATE NOCASE, b, v, PRIMARY KEY(b DESC, a)) WITHOUT ROWID; CREATE TABLE u(v);"
+            "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 800000) "
+            "INSERT INTO w SELECT 'key' || i, i / 10, hex(zeroblob(15)) FROM n; INSERT INTO u SELECT v FROM w; COMMIT");
+    sqlite3_close(db);
+    copy_file(a, b);
+    db = open_file(b);
+    run(db, "UPDATE w SET v = 'other' WHERE b = 55555 AND a = 'KEY555555'; UPDATE u SET v = 1 WHERE rowid = 99999");
+    sqlite3_close(db);
+    pair_open(&pair, a, b);
+    struct stat size = {0};
+    ck_assert_int_eq(stat(a, &size), 0);
+    uint64_t all = 2 * (uint64_t)size.st_size / 4096;
+    ck_assert_uint_gt(all, 30000);
+    ck_assert_uint_eq(pair.tables.count, 2);
+    uint64_t pages = pages_to_count(&pair, "w", 1);
+    fprintf(stderr, "%llu of %llu pages read\n", (unsigned long long)pages, (unsigned long long)all);
+    ck_assert_uint_lt(pages, all / 20);
+    /* A multiset. */
+    struct bough__row_counts counts = {0};
+    bool narrowed = false;
+    free(walk(&counts, &pair, "u", "u", bough__tables_find(&pair.tables, "u"), &narrowed));
+    ck_assert(narrowed && counts.added == 1 && counts.removed == 1 && counts.read == 2);
     pair_close(&pair);
 }
 
@@ -522,6 +610,42 @@ TEST(rows_of_a_page)
     ck_assert_uint_eq(totals.read_narrow, 4 + 2);
 }
 
+/* The same of tables without rowids: a row is read where its bytes differ, or an overflow page of it, whether its own
+ * page does or not; and keys may reach into overflow pages. */
+TEST(rows_without_rowids)
+{
+    char a[512], b[512];
+    struct pair pair;
+    struct totals totals = {0};
+    snprintf(a, sizeof a, "%s", harness_path("a.db"));
+    snprintf(b, sizeof b, "%s", harness_path("b.db"));
+    sqlite3 *db = open_file(a);
+    run(db, "PRAGMA page_size = 1024; CREATE TABLE tail(k PRIMARY KEY, v) WITHOUT ROWID;"
+            "CREATE TABLE both(k PRIMARY KEY, v) WITHOUT ROWID; CREATE TABLE far(k PRIMARY KEY, v) WITHOUT ROWID;"
+            "CREATE TABLE moved(k PRIMARY KEY, v) WITHOUT ROWID;"
+            "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 300) "
+            "INSERT INTO tail SELECT hex(i), zeroblob(5000) FROM n; INSERT INTO both SELECT * FROM tail;"
+            "INSERT INTO far SELECT hex(zeroblob(800)) || k, k FROM tail; INSERT INTO moved SELECT k, k FROM tail");
+    sqlite3_close(db);
+    copy_file(a, b);
+    db = open_file(b);
+    run(db, "UPDATE tail SET v = CAST(substr(v, 1, 4500) || zeroblob(499) || 'x' AS BLOB) WHERE k IN (hex(7), "
+            "hex(250)); "
+            "UPDATE both SET v = CAST(substr(v, 1, 4500) || zeroblob(499) || 'x' AS BLOB) WHERE k = hex(100);"
+            "UPDATE both SET v = CAST('x' || zeroblob(4999) AS BLOB) WHERE k IN (hex(99), hex(101));"
+            "UPDATE far SET v = 'x' WHERE v = hex(200);"
+            "UPDATE moved SET v = hex(zeroblob(200)) WHERE k = hex(50); UPDATE moved SET v = k WHERE k = hex(50)");
+    sqlite3_close(db);
+    pair_open(&pair, a, b);
+    ck_assert_uint_eq(bough__tables_find(&pair.tables, "tail")->keys.count, 2);
+    ck_assert_uint_eq(bough__tables_find(&pair.tables, "both")->keys.count, 1 + 2 * 2);
+    ck_assert_uint_eq(bough__tables_find(&pair.tables, "far")->keys.count, 2);
+    ck_assert_ptr_null(bough__tables_find(&pair.tables, "moved"));
+    pair_close(&pair);
+    check_pair(&totals, a, b);
+    ck_assert_uint_eq(totals.read_narrow, 2 * (2 + 3 + 1));
+}
+
 /* Every page differs, and few rows do. */
 TEST(a_row_of_every_page)
 {
@@ -575,9 +699,10 @@ TEST(a_row_of_some_pages)
 
 int main(void)
 {
-    const struct harness_case cases[] = {
-        CASE(random_changes),        CASE(one_row_of_a_large_table), CASE(one_row_under_renamed_columns),
-        CASE(overflow_written_over), CASE(rows_of_a_page),           CASE(a_row_of_every_page),
-        CASE(a_row_of_some_pages)};
+    const struct harness_case cases[] = {CASE(random_changes),           CASE(one_row_without_rowid),
+                                         CASE(one_row_of_a_large_table), CASE(one_row_under_renamed_columns),
+                                         CASE(overflow_written_over),    CASE(rows_of_a_page),
+                                         CASE(rows_without_rowids),      CASE(a_row_of_every_page),
+                                         CASE(a_row_of_some_pages)};
     return harness_run("compare_narrow", cases, COUNT_OF(cases));
 }
