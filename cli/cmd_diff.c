@@ -534,9 +534,9 @@ const struct cli_command cmd_diff = {
         "Compares the REFs A and B, the current branch by default: pages, tables with their rows, indexes, views and "
         "triggers. Only tables whose SQL or pages differ are read. Rows are matched by primary key; a table without "
         "one is compared as a multiset, so that VACUUM changes nothing. Where columns differ, the common ones count; a "
-        "column that only got another name is the same column."
-        "\n\nThe script of --sql is one transaction. It writes a table whose SQL changed as a whole, unless renamed "
-        "columns are all that changed. A changeset "
+        "column that only got another name is the same column, and so with tables."
+        "\n\nThe script of --sql is one transaction. It writes a table whose SQL changed as a whole, unless "
+        "other names and added columns are all that changed: then ALTER TABLE and the rows that differ. A changeset "
         "holds rows of tables with a primary key; other changes are refused.",
     .example = "bough diff main premium --schema\nshows what premium changed in the schema of main",
     .options = option_table,

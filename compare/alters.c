@@ -1,22 +1,28 @@
 /* alters.c - see alters.h.
  *
  * SQLite rewrites the text of everything that names a renamed column: the table, its indexes, foreign keys of other
- * tables, views, triggers. Nobody else can say what comes out, so SQLite is asked: the schema of `from` is made once
- * more in memory, without rows, the statements run there, and the texts are compared with those of `to`. A table
- * whose text is another one all the same is given up, and the rest tried again. Where an object that should stay as
- * it is comes out otherwise, all are given up: a script without ALTER TABLE is longer, and right. */
+ * tables, views, triggers; and puts added columns into that of their table. Nobody else can say what comes out, so
+ * SQLite is asked: the schema of `from` is made once more in memory, without rows, the statements run there, and the
+ * texts are compared with those of `to`. A table whose text is another one all the same is given up, and the rest tried
+ * again. Where an object that should stay as it is comes out otherwise, all are given up: a script without ALTER TABLE
+ * is longer, and right. */
 #include "alters.h"
 
+#include "added_columns.h"
 #include "columns.h"
+#include "schema_copy.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A table all of whose columns have partners, and some of them other names. */
+/* A table all of whose columns have partners, some of them under other names, and maybe more behind them. */
 struct candidate {
     size_t change; /* among those of the schema */
     struct bough__names old_names, new_names;
-    bool is_quoted; /* the new names are written in quotes, and so SQLite keeps them */
+    struct bough__names added, generated; /* names of new columns; "" in `generated` where it is not */
+    struct bough__names definitions;      /* of these, as found in this round */
+    struct bough__names values;           /* and what rows get there */
+    bool is_quoted;                       /* the new names are written in quotes, and so SQLite keeps them */
     bool is_given_up;
 };
 
@@ -30,9 +36,21 @@ struct work {
 
 /* ---- candidates ---- */
 
-static bool is_changed_table(const struct bough__schema_change *change)
+static bool is_altered_table(const struct bough__schema_change *change)
 {
-    return !strcmp(change->type, "table") && change->change == BOUGH_CHANGED;
+    return !strcmp(change->type, "table") && (change->change == BOUGH_CHANGED || change->change == BOUGH_RENAMED);
+}
+
+/* Nothing but the name. */
+static bool is_only_renamed(const struct bough__schema_change *change)
+{
+    return change->change == BOUGH_RENAMED && !strcmp(bough__schema_body(change->from_sql, change->type),
+                                                      bough__schema_body(change->to_sql, change->type));
+}
+
+static const char *name_in_from(const struct bough__schema_change *change)
+{
+    return change->old_name ? change->old_name : change->name;
 }
 
 static int collect_names(struct candidate *candidate, const struct bough__columns *from,
@@ -46,35 +64,42 @@ static int collect_names(struct candidate *candidate, const struct bough__column
             (!bough__names_add(&candidate->old_names, old_name) || !bough__names_add(&candidate->new_names, new_name)))
             return SQLITE_NOMEM;
     }
+    for (size_t i = from->count; i < to->count; i++) {
+        if (!bough__names_add(&candidate->added, to->items[i].name) ||
+            !bough__names_add(&candidate->generated, to->items[i].is_hidden ? "generated" : ""))
+            return SQLITE_NOMEM;
+    }
     return SQLITE_OK;
 }
 
-static bool is_same_shape(const struct bough__columns *from, const struct bough__columns *to)
+/* The columns of one in their order, then more. */
+static bool is_prefix(const struct bough__columns *from, const struct bough__columns *to)
 {
-    bool same = from->count == to->count;
+    bool same = from->count <= to->count;
 
     for (size_t i = 0; same && i < from->count; i++)
         same = from->items[i].partner == i;
     return same;
 }
 
-static int read_candidate(struct candidate *candidate, sqlite3 **out_failed, const struct work *work, const char *table)
+static int read_candidate(struct candidate *candidate, sqlite3 **out_failed, const struct work *work,
+                          const struct bough__schema_change *change)
 {
     struct bough__columns before = {NULL, 0};
     struct bough__columns after = {NULL, 0};
-    const struct bough__columns_side from = {&before, work->from, table};
-    const struct bough__columns_side to = {&after, work->to, table};
+    const struct bough__columns_side from = {&before, work->from, name_in_from(change)};
+    const struct bough__columns_side to = {&after, work->to, change->name};
     int rc = SQLITE_OK;
 
     *out_failed = work->from;
-    rc = bough__columns_read(&before, work->from, table);
+    rc = bough__columns_read(&before, from.handle, from.table);
     if (rc == SQLITE_OK) {
         *out_failed = work->to;
-        rc = bough__columns_read(&after, work->to, table);
+        rc = bough__columns_read(&after, to.handle, to.table);
     }
     if (rc == SQLITE_OK)
         rc = bough__columns_match(out_failed, &from, &to);
-    if (rc == SQLITE_OK && is_same_shape(&before, &after))
+    if (rc == SQLITE_OK && is_prefix(&before, &after))
         rc = collect_names(candidate, &before, &after);
     bough__columns_release(&before);
     bough__columns_release(&after);
@@ -88,7 +113,7 @@ static int find_candidates(struct work *work, sqlite3 **out_failed)
     for (size_t i = 0; rc == SQLITE_OK && i < work->schema->count; i++) {
         struct candidate *items = NULL;
 
-        if (!is_changed_table(&work->schema->items[i]))
+        if (!is_altered_table(&work->schema->items[i]) || is_only_renamed(&work->schema->items[i]))
             continue;
         items = bough__grow(work->candidates, work->count, sizeof items[0]);
         if (!items)
@@ -96,90 +121,10 @@ static int find_candidates(struct work *work, sqlite3 **out_failed)
         work->candidates = items;
         items += work->count++;
         *items = (struct candidate){.change = i};
-        rc = read_candidate(items, out_failed, work, work->schema->items[i].name);
-        if (rc == SQLITE_OK && !items->old_names.count)
+        rc = read_candidate(items, out_failed, work, &work->schema->items[i]);
+        if (rc == SQLITE_OK && !items->old_names.count && !items->added.count)
             work->count--;
     }
-    return rc;
-}
-
-/* ---- the copy ---- */
-
-static bool is_unchanged_by(const char *name)
-{
-    return sqlite3_strnicmp(name, "sqlite_", 7) == 0;
-}
-
-/* A virtual table may need a module that is not here, and its shadow tables come with it. */
-static int copy_object(sqlite3 *copy, sqlite3_stmt *object)
-{
-    const char *name = (const char *)sqlite3_column_text(object, 0);
-    const char *sql = (const char *)sqlite3_column_text(object, 1);
-    int rc = SQLITE_NOMEM;
-
-    if (name && sql)
-        rc = is_unchanged_by(name) ? SQLITE_OK : sqlite3_exec(copy, sql, NULL, NULL, NULL);
-    return sqlite3_column_int(object, 2) && rc != SQLITE_NOMEM ? SQLITE_OK : rc;
-}
-
-/* Opens the copy. *out_is_whole tells whether it has become what it should; a schema may be such that it cannot. */
-static int make_copy(struct work *work, bool *out_is_whole, sqlite3 **out_failed)
-{
-    static const char objects[] =
-        "SELECT name, sql, type = 'table' AND rootpage = 0 AS is_virtual FROM main.sqlite_schema WHERE sql IS NOT NULL "
-        "AND name NOT IN (SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow') "
-        "ORDER BY is_virtual DESC, type = 'table' DESC, type = 'index' DESC, type = 'view' DESC, rowid";
-    sqlite3_stmt *object = NULL;
-    int copied = SQLITE_OK;
-    int rc = SQLITE_OK;
-
-    *out_failed = NULL;
-    sqlite3_close(work->copy);
-    work->copy = NULL;
-    if (sqlite3_open(":memory:", &work->copy) != SQLITE_OK ||
-        sqlite3_exec(work->copy, "PRAGMA legacy_alter_table = ON", NULL, NULL, NULL) != SQLITE_OK)
-        return SQLITE_NOMEM;
-    *out_failed = work->from;
-    rc = sqlite3_prepare_v2(work->from, objects, -1, &object, NULL);
-    while (rc == SQLITE_OK && copied == SQLITE_OK && (rc = sqlite3_step(object)) == SQLITE_ROW) {
-        copied = copy_object(work->copy, object);
-        rc = copied == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
-    }
-    sqlite3_finalize(object);
-    *out_is_whole = copied == SQLITE_OK;
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-/* The text of an object in the copy, to be freed; NULL: it is not there. */
-static int read_text(char **out, sqlite3 *copy, const char *type, const char *name)
-{
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(copy, "SELECT sql FROM main.sqlite_schema WHERE type = ?1 AND name = ?2", -1,
-                                &statement, NULL);
-
-    *out = NULL;
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(statement, 1, type, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(statement, 2, name, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        const char *text = (const char *)sqlite3_column_text(statement, 0);
-
-        *out = text ? strdup(text) : NULL;
-        rc = text && !*out ? SQLITE_NOMEM : SQLITE_DONE;
-    }
-    sqlite3_finalize(statement);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-/* Is the object of a change in the copy what this text says? */
-static int has_text(bool *out, const struct work *work, const char *type, const char *name, const char *sql)
-{
-    char *text = NULL;
-    int rc = read_text(&text, work->copy, type, name);
-
-    *out = text && !strcmp(text, sql);
-    free(text);
     return rc;
 }
 
@@ -187,7 +132,7 @@ static int has_text(bool *out, const struct work *work, const char *type, const 
 
 static char *statement_of(const struct work *work, const struct candidate *candidate, size_t column)
 {
-    const char *table = work->schema->items[candidate->change].name;
+    const char *table = name_in_from(&work->schema->items[candidate->change]);
 
     return sqlite3_mprintf(candidate->is_quoted ? "ALTER TABLE \"%w\" RENAME COLUMN \"%w\" TO \"%w\""
                                                 : "ALTER TABLE \"%w\" RENAME COLUMN \"%w\" TO %s",
@@ -220,17 +165,89 @@ static void try_otherwise(struct candidate *candidate)
     candidate->is_quoted = true;
 }
 
+static int run_owned(struct work *work, char *sql)
+{
+    int rc = sql ? sqlite3_exec(work->copy, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+
+    sqlite3_free(sql);
+    return rc;
+}
+
+static char *addition_of(const struct work *work, const struct candidate *candidate, size_t column)
+{
+    return sqlite3_mprintf("ALTER TABLE \"%w\" ADD COLUMN %s", name_in_from(&work->schema->items[candidate->change]),
+                           candidate->definitions.items[column]);
+}
+
+static int add_value(struct candidate *candidate, size_t column)
+{
+    char *value = NULL;
+    int rc = bough__added_value(&value, candidate->definitions.items[column], candidate->added.items[column],
+                                *candidate->generated.items[column] != 0);
+
+    if (rc == SQLITE_OK && !value)
+        rc = SQLITE_ERROR;
+    if (rc == SQLITE_OK && !bough__names_add(&candidate->values, value))
+        rc = SQLITE_NOMEM;
+    free(value);
+    return rc;
+}
+
+/* Its columns are renamed; what its text still lacks are columns to add. */
+static int run_additions(struct work *work, struct candidate *candidate)
+{
+    const struct bough__schema_change *change = &work->schema->items[candidate->change];
+    char *text = NULL;
+    int rc = SQLITE_OK;
+
+    bough__names_release(&candidate->definitions);
+    bough__names_release(&candidate->values);
+    if (!candidate->added.count)
+        return SQLITE_OK;
+    rc = bough__schema_copy_text(&text, work->copy, change->type, name_in_from(change));
+    if (rc == SQLITE_OK && text)
+        rc = bough__added_definitions(&candidate->definitions, bough__schema_body(text, change->type),
+                                      bough__schema_body(change->to_sql, change->type), candidate->added.count);
+    free(text);
+    if (rc == SQLITE_OK && !candidate->definitions.count)
+        rc = SQLITE_ERROR;
+    for (size_t i = 0; rc == SQLITE_OK && i < candidate->definitions.count; i++) {
+        rc = run_owned(work, addition_of(work, candidate, i));
+        if (rc == SQLITE_OK)
+            rc = add_value(candidate, i);
+    }
+    return rc;
+}
+
 static int run_candidate(struct work *work, struct candidate *candidate)
 {
     int rc = SQLITE_OK;
 
-    for (size_t i = 0; rc == SQLITE_OK && i < candidate->old_names.count; i++) {
-        char *sql = statement_of(work, candidate, i);
+    for (size_t i = 0; rc == SQLITE_OK && i < candidate->old_names.count; i++)
+        rc = run_owned(work, statement_of(work, candidate, i));
+    return rc == SQLITE_OK ? run_additions(work, candidate) : rc;
+}
 
-        rc = sql ? sqlite3_exec(work->copy, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
-        sqlite3_free(sql);
-    }
-    return rc;
+/* Would the table be as `to` has it, but for its name? The text may name the table itself. */
+static int is_candidate_right(bool *out, const struct work *work, const struct candidate *candidate)
+{
+    const struct bough__schema_change *change = &work->schema->items[candidate->change];
+    char *text = NULL;
+    char *sql = NULL;
+    int rc = SQLITE_OK;
+
+    if (change->change == BOUGH_CHANGED)
+        return bough__schema_copy_has(out, work->copy, change->type, change->name, change->to_sql);
+    *out = false;
+    sql = sqlite3_mprintf("SAVEPOINT s; ALTER TABLE \"%w\" RENAME TO \"%w\"", change->old_name, change->name);
+    rc = sql ? sqlite3_exec(work->copy, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+    if (rc == SQLITE_OK)
+        rc = bough__schema_copy_text(&text, work->copy, change->type, change->name);
+    *out = text && !strcmp(bough__schema_body(text, change->type), bough__schema_body(change->to_sql, change->type));
+    free(text);
+    sqlite3_free(sql);
+    sqlite3_exec(work->copy, "ROLLBACK TO s; RELEASE s", NULL, NULL, NULL);
+    return rc == SQLITE_NOMEM ? rc : SQLITE_OK;
 }
 
 /* *out_again: a candidate was changed, so that another copy has to be made. Texts are compared when all have run, since
@@ -250,11 +267,10 @@ static int run_candidates(struct work *work, bool *out_again)
         }
     }
     for (size_t i = 0; rc == SQLITE_OK && !*out_again && i < work->count; i++) {
-        const struct bough__schema_change *change = &work->schema->items[work->candidates[i].change];
         bool is_right = true;
 
         if (!work->candidates[i].is_given_up)
-            rc = has_text(&is_right, work, change->type, change->name, change->to_sql);
+            rc = is_candidate_right(&is_right, work, &work->candidates[i]);
         if (is_right)
             continue;
         try_otherwise(&work->candidates[i]);
@@ -273,6 +289,15 @@ static const struct bough__schema_change *change_in_from(const struct work *work
             return change;
     }
     return NULL;
+}
+
+static bool is_candidate(const struct work *work, const struct bough__schema_change *change)
+{
+    for (size_t i = 0; i < work->count; i++) {
+        if (&work->schema->items[work->candidates[i].change] == change)
+            return !work->candidates[i].is_given_up;
+    }
+    return false;
 }
 
 /* What does not differ, and what only gets another name, must be in the copy what it is in `from`. */
@@ -296,8 +321,9 @@ static int are_others_same(bool *out, sqlite3 **out_failed, const struct work *w
         rc = type && name && sql ? SQLITE_OK : SQLITE_NOMEM;
         if (rc == SQLITE_OK)
             change = change_in_from(work, type, name);
-        if (rc == SQLITE_OK && !is_unchanged_by(name) && (!change || change->change == BOUGH_RENAMED))
-            rc = has_text(out, work, type, name, sql);
+        if (rc == SQLITE_OK && !bough__is_of_sqlite(name) &&
+            (!change || (change->change == BOUGH_RENAMED && !is_candidate(work, change))))
+            rc = bough__schema_copy_has(out, work->copy, type, name, sql);
     }
     sqlite3_finalize(object);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
@@ -328,7 +354,9 @@ static int settle(struct work *work, sqlite3 **out_failed)
     for (size_t i = 0; i < work->count; i++)
         work->candidates[i].is_quoted = !are_plain(&work->candidates[i].new_names);
     while (rc == SQLITE_OK && again && is_good && is_any_left(work)) {
-        rc = make_copy(work, &is_good, out_failed);
+        sqlite3_close(work->copy);
+        work->copy = NULL;
+        rc = bough__schema_copy_open(&work->copy, &is_good, out_failed, work->from);
         if (rc == SQLITE_OK && is_good)
             rc = run_candidates(work, &again);
     }
@@ -341,27 +369,75 @@ static int settle(struct work *work, sqlite3 **out_failed)
 
 /* ---- the outcome ---- */
 
+static int add_statement(struct bough__alters *out, char *sql)
+{
+    bool done = sql && bough__names_add(&out->statements, sql);
+
+    sqlite3_free(sql);
+    return done ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+/* A generated column has no value to be told. */
+static int tell_values(struct bough__alters *out, const struct work *work, const struct candidate *candidate)
+{
+    struct bough__added_columns *added = bough__grow(out->added, out->added_count, sizeof added[0]);
+    int rc = added ? SQLITE_OK : SQLITE_NOMEM;
+
+    if (!added)
+        return rc;
+    out->added = added;
+    added += out->added_count++;
+    *added = (struct bough__added_columns){.table = strdup(work->schema->items[candidate->change].name)};
+    if (!added->table)
+        return SQLITE_NOMEM;
+    for (size_t i = 0; rc == SQLITE_OK && i < candidate->added.count; i++) {
+        const char *value = candidate->values.items[i];
+
+        if (*value &&
+            (!bough__names_add(&added->names, candidate->added.items[i]) || !bough__names_add(&added->values, value)))
+            rc = SQLITE_NOMEM;
+    }
+    return rc;
+}
+
+static int tell_candidate(struct bough__alters *out, const struct work *work, const struct candidate *candidate)
+{
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; rc == SQLITE_OK && i < candidate->old_names.count; i++)
+        rc = add_statement(out, statement_of(work, candidate, i));
+    for (size_t i = 0; rc == SQLITE_OK && i < candidate->added.count; i++)
+        rc = add_statement(out, addition_of(work, candidate, i));
+    return rc == SQLITE_OK && candidate->added.count ? tell_values(out, work, candidate) : rc;
+}
+
 static int tell(struct bough__alters *out, const struct work *work)
 {
     int rc = SQLITE_OK;
 
     for (size_t i = 0; rc == SQLITE_OK && i < work->count; i++) {
-        const struct candidate *candidate = &work->candidates[i];
-
-        for (size_t k = 0; rc == SQLITE_OK && !candidate->is_given_up && k < candidate->old_names.count; k++) {
-            char *sql = statement_of(work, candidate, k);
-
-            rc = sql && bough__names_add(&out->statements, sql) ? SQLITE_OK : SQLITE_NOMEM;
-            sqlite3_free(sql);
-        }
+        if (!work->candidates[i].is_given_up)
+            rc = tell_candidate(out, work, &work->candidates[i]);
     }
-    for (size_t i = 0; rc == SQLITE_OK && out->statements.count && i < work->schema->count; i++) {
+    for (size_t i = 0; rc == SQLITE_OK && i < work->schema->count; i++) {
         const struct bough__schema_change *change = &work->schema->items[i];
 
-        if (change->change == BOUGH_CHANGED)
-            rc = has_text(&out->made[i], work, change->type, change->name, change->to_sql);
+        if (change->change == BOUGH_RENAMED)
+            out->made[i] = is_only_renamed(change) || is_candidate(work, change);
+        else if (change->change == BOUGH_CHANGED && out->statements.count)
+            rc = bough__schema_copy_has(&out->made[i], work->copy, change->type, change->name, change->to_sql);
     }
     return rc;
+}
+
+static void release_candidate(struct candidate *candidate)
+{
+    bough__names_release(&candidate->old_names);
+    bough__names_release(&candidate->new_names);
+    bough__names_release(&candidate->added);
+    bough__names_release(&candidate->generated);
+    bough__names_release(&candidate->definitions);
+    bough__names_release(&candidate->values);
 }
 
 int bough__alters_find(struct bough__alters *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
@@ -382,10 +458,8 @@ int bough__alters_find(struct bough__alters *out, sqlite3 **out_failed, sqlite3 
         *out_failed = NULL;
         rc = tell(out, &work);
     }
-    for (size_t i = 0; i < work.count; i++) {
-        bough__names_release(&work.candidates[i].old_names);
-        bough__names_release(&work.candidates[i].new_names);
-    }
+    for (size_t i = 0; i < work.count; i++)
+        release_candidate(&work.candidates[i]);
     free(work.candidates);
     sqlite3_close(work.copy);
     if (rc != SQLITE_OK)
@@ -400,4 +474,12 @@ void bough__alters_release(struct bough__alters *alters)
     bough__names_release(&alters->statements);
     free(alters->made);
     alters->made = NULL;
+    for (size_t i = 0; i < alters->added_count; i++) {
+        free(alters->added[i].table);
+        bough__names_release(&alters->added[i].names);
+        bough__names_release(&alters->added[i].values);
+    }
+    free(alters->added);
+    alters->added = NULL;
+    alters->added_count = 0;
 }

@@ -1,12 +1,19 @@
-/* alters.h - which differences between two schemas ALTER TABLE … RENAME COLUMN makes by itself. */
+/* alters.h - which differences between two schemas ALTER TABLE makes: columns renamed, columns added at the end. */
 #ifndef BOUGH_COMPARE_ALTERS_H
 #define BOUGH_COMPARE_ALTERS_H
 
 #include "compare.h"
 
+/* Columns that a table gets, and what its rows have there then, as literals. */
+struct bough__added_columns {
+    char *table; /* in `to` */
+    struct bough__names names, values;
+};
 struct bough__alters {
     struct bough__names statements; /* to run on `from` before anything else, legacy_alter_table on */
-    bool *made;                     /* parallel to the schema's changes: the statements leave it as `to` has it */
+    bool *made; /* parallel to the schema's changes: then it is as `to` has it, a renamed table but for its name */
+    struct bough__added_columns *added;
+    size_t added_count;
 };
 
 /* Tried on an empty copy of the schema of `from`. Returns a result of SQLite, as in compare.h. `wanted` false: finds

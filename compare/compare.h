@@ -32,9 +32,12 @@ struct bough__schema_changes {
 };
 
 /* Tables first, then indexes, views, triggers, each in the order of names. A removed and an added object of one type
- * whose SQL is the same but for the name are one renamed object, where only one such pair is possible.
+ * whose SQL is the same but for the name are one renamed object, where only one such pair is possible; and so are
+ * tables whose columns were renamed, too.
  * Returns a result of SQLite; *out_failed is then the connection that has the message (NULL: no memory). */
 int bough__schema_compare(struct bough__schema_changes *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to);
+/* What follows the name in a CREATE statement. */
+const char *bough__schema_body(const char *sql, const char *type);
 /* Does the change belong to this table, under its old name or its new one? Yes for every change when it is NULL. */
 bool bough__schema_change_concerns(const struct bough__schema_change *change, const char *table);
 void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at);

@@ -3,6 +3,7 @@
  * Both sides are read in one order (type, then name) and merged. The text that SQLite keeps in its schema table
  * decides; it is what ALTER TABLE rewrites and what a CREATE of the user left. */
 #include "compare.h"
+#include "renames.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -157,15 +158,14 @@ static const char *skip_name(const char *p)
     return p;
 }
 
-/* What follows the name in a CREATE statement. SQLite stores them as "CREATE", words up to the type, one name. */
-static const char *body_of(const struct bough__schema_change *change)
+/* SQLite stores a statement as "CREATE", words up to the type, one name, and so on. */
+const char *bough__schema_body(const char *sql, const char *type)
 {
-    const char *sql = change->from_sql ? change->from_sql : change->to_sql;
-    size_t length = strlen(change->type);
+    size_t length = strlen(type);
 
     while (*sql) {
         size_t word = strcspn(sql, " \t\r\n\f");
-        bool is_type = word == length && !sqlite3_strnicmp(sql, change->type, (int)length);
+        bool is_type = word == length && !sqlite3_strnicmp(sql, type, (int)length);
 
         sql += word;
         sql += strspn(sql, " \t\r\n\f");
@@ -174,6 +174,11 @@ static const char *body_of(const struct bough__schema_change *change)
     }
     sql = skip_name(sql);
     return sql + strspn(sql, " \t\r\n\f");
+}
+
+static const char *body_of(const struct bough__schema_change *change)
+{
+    return bough__schema_body(change->from_sql ? change->from_sql : change->to_sql, change->type);
 }
 
 static bool may_be_renamed(const struct bough__schema_change *a, const struct bough__schema_change *b)
@@ -253,9 +258,11 @@ int bough__schema_compare(struct bough__schema_changes *out, sqlite3 **out_faile
         rc = read_objects(&after, out_failed, to);
     if (rc == SQLITE_OK)
         rc = merge(out, &before, &after);
-    if (rc == SQLITE_OK)
+    if (rc == SQLITE_OK) {
         pair_renamed(out);
-    else
+        rc = bough__renames_find(out, out_failed, from, to);
+    }
+    if (rc != SQLITE_OK)
         bough__schema_changes_release(out);
     objects_release(&before);
     objects_release(&after);

@@ -1,9 +1,10 @@
 /* script.c - the script of SQL that turns one database into another: see script.h.
  *
- * Columns are renamed first, while everything that names them is there. Then what could be in the way of the rows goes:
- * triggers, views and indexes that change, and all triggers of tables that change. Then come tables, then rows (what is
- * removed before what is added), and at last indexes, views and triggers as `to` has them. Foreign keys are off, and
- * ALTER TABLE leaves other objects alone when it renames a table, because what names it has changed in `to` itself. */
+ * Columns are renamed and added first, while everything that names them is there. Then what could be in the way of the
+ * rows goes: triggers, views and indexes that change, and all triggers of tables that change. Then come tables, then
+ * rows (what is removed before what is added), and at last indexes, views and triggers as `to` has them. Foreign keys
+ * are off, and ALTER TABLE leaves other objects alone when it renames a table, because what names it has changed
+ * in `to` itself. */
 #include "script.h"
 
 #include "script_rows.h"
@@ -28,16 +29,22 @@ static bool is_table(const struct bough__schema_change *change)
     return !strcmp(change->type, "table");
 }
 
-/* ALTER TABLE takes a new name only if it differs by more than its case. */
-static bool is_altered(const struct bough__schema_change *change)
-{
-    return change->change == BOUGH_RENAMED && sqlite3_stricmp(change->old_name, change->name) != 0;
-}
-
-/* Has it come out of renamed columns as `to` has it? */
-static bool is_made(const struct bough__script *script, const struct bough__schema_change *change)
+static bool is_right(const struct bough__script *script, const struct bough__schema_change *change)
 {
     return script->alters->made[change - script->schema->items];
+}
+
+/* Does it only need its new name? ALTER TABLE takes it only if it differs by more than its case. */
+static bool is_altered(const struct bough__script *script, const struct bough__schema_change *change)
+{
+    return change->change == BOUGH_RENAMED && is_right(script, change) &&
+           sqlite3_stricmp(change->old_name, change->name) != 0;
+}
+
+/* Has ALTER TABLE made of it what `to` has? */
+static bool is_made(const struct bough__script *script, const struct bough__schema_change *change)
+{
+    return change->change == BOUGH_CHANGED && is_right(script, change);
 }
 
 static const char *name_in_from(const struct bough__schema_change *change)
@@ -137,7 +144,7 @@ static void put_tables(const struct bough__script *script)
     for (size_t i = 0; i < script->schema->count; i++) {
         const struct bough__schema_change *change = &script->schema->items[i];
 
-        if (is_table(change) && is_wanted_change(script, change) && change->from_sql && !is_altered(change) &&
+        if (is_table(change) && is_wanted_change(script, change) && change->from_sql && !is_altered(script, change) &&
             !is_made(script, change))
             put_drop(script->file, "table", name_in_from(change));
     }
@@ -146,7 +153,7 @@ static void put_tables(const struct bough__script *script)
 
         if (!is_table(change) || !is_wanted_change(script, change) || !change->to_sql || is_made(script, change))
             continue;
-        if (is_altered(change)) {
+        if (is_altered(script, change)) {
             fputs("ALTER TABLE ", script->file);
             bough__script_put_name(script->file, change->old_name);
             fputs(" RENAME TO ", script->file);
@@ -166,9 +173,9 @@ static int put_all_rows(const struct bough__script *script, sqlite3 **out_failed
         const struct bough__schema_change *change = &script->schema->items[i];
 
         if (is_table(change) && is_wanted_change(script, change) && change->to_sql)
-            rc = bough__script_put_rows(script, out_failed,
-                                        is_altered(change) || is_made(script, change) ? name_in_from(change) : NULL,
-                                        change->name);
+            rc = bough__script_put_rows(
+                script, out_failed, is_altered(script, change) || is_made(script, change) ? name_in_from(change) : NULL,
+                change->name);
     }
     for (size_t i = 0; rc == SQLITE_OK && i < script->contents->count; i++) {
         const char *name = script->contents->items[i];

@@ -262,6 +262,20 @@ static int walk(struct writer *writer, sqlite3 **out_failed)
     return bough__rows_walk(&counts, out_failed, writer->rows, put_change, writer);
 }
 
+/* Where the script adds columns, rows have a value there already. */
+static int add_columns(struct bough__rows *rows, const struct bough__script *script, const char *name)
+{
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; i < script->alters->added_count; i++) {
+        const struct bough__added_columns *added = &script->alters->added[i];
+
+        for (size_t k = 0; rc == SQLITE_OK && !strcmp(added->table, name) && k < added->names.count; k++)
+            rc = bough__rows_add_column(rows, added->names.items[k], added->values.items[k]);
+    }
+    return rc;
+}
+
 static int open_rows(struct bough__rows *out, sqlite3 **out_failed, const struct bough__script *script,
                      const char *from_name, const char *name)
 {
@@ -269,6 +283,8 @@ static int open_rows(struct bough__rows *out, sqlite3 **out_failed, const struct
 
     if (rc == SQLITE_OK)
         bough__rows_narrow(out, bough__tables_find(script->tables, name));
+    if (rc == SQLITE_OK && from_name)
+        rc = add_columns(out, script, name);
     if (rc != SQLITE_OK || !from_name || !needs_whole(out))
         return rc;
     bough__rows_release(out);

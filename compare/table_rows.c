@@ -30,6 +30,15 @@ static const char *name_in(const struct bough__rows *rows, size_t column, bool i
     return in_from ? rows->columns[column].from_name : rows->columns[column].name;
 }
 
+static void append_value(sqlite3_str *sql, const struct bough__rows *rows, size_t column, bool in_from)
+{
+    if (in_from && rows->columns[column].from_value)
+        sqlite3_str_appendf(sql, "(%s)", rows->columns[column].from_value);
+    else
+        sqlite3_str_appendf(sql, "t.\"%w\"", name_in(rows, column, in_from));
+}
+
+/* A literal is no order, and a number would be one of a column. */
 static void append_order(sqlite3_str *sql, const struct bough__rows *rows, bool in_from)
 {
     const char *comma = " ORDER BY ";
@@ -39,11 +48,18 @@ static void append_order(sqlite3_str *sql, const struct bough__rows *rows, bool 
                             bough__rows_collation(rows, rows->columns[i].collation));
     if (!is_ordered_whole(rows))
         return;
-    for (size_t i = 0; i < rows->count; i++, comma = ", ")
+    for (size_t i = 0; i < rows->count; i++) {
+        if (in_from && rows->columns[i].from_value)
+            continue;
         sqlite3_str_appendf(sql, "%st.\"%w\" COLLATE %s", comma, name_in(rows, i, in_from),
                             bough__rows_collation(rows, "BINARY"));
-    for (size_t i = 0; i < rows->count; i++, comma = "||")
-        sqlite3_str_appendf(sql, "%stypeof(t.\"%w\")", comma, name_in(rows, i, in_from));
+        comma = ", ";
+    }
+    for (size_t i = 0; i < rows->count; i++, comma = "||") {
+        sqlite3_str_appendf(sql, "%stypeof(", comma);
+        append_value(sql, rows, i, in_from);
+        sqlite3_str_appendall(sql, ")");
+    }
 }
 
 static void append_key(sqlite3_str *sql, const struct bough__rows *rows, bool in_from)
@@ -108,7 +124,7 @@ static int open_reader(struct reader *reader, const struct bough__rows *rows, bo
     reader->rows = rows;
     sqlite3_str_appendall(sql, "SELECT ");
     for (size_t i = 0; i < rows->count; i++)
-        sqlite3_str_appendf(sql, "%st.\"%w\"", i ? ", " : "", name_in(rows, i, in_from));
+        sqlite3_str_appendall(sql, i ? ", " : ""), append_value(sql, rows, i, in_from);
     sqlite3_str_appendall(sql, rows->count ? "" : "1");
     append_table(sql, rows, in_from ? rows->from_name : rows->to_name, in_from);
     if (rows->from && rows->to && !rows->keys)

@@ -11,6 +11,7 @@
 
 struct bough__column {
     char *name, *from_name; /* in `to` and in `from`; the same where it is on one side alone */
+    char *from_value;       /* a literal that stands for a column that `from` does not have, or NULL */
     const char *collation;  /* of a key column: what makes keys equal */
     bool is_own_collation;  /* the column itself has that one */
 };
@@ -51,6 +52,8 @@ int bough__rows_open(struct bough__rows *out, sqlite3 **out_failed, sqlite3 *fro
 void bough__rows_narrow(struct bough__rows *rows, const struct bough__table_pages *change);
 int bough__rows_walk(struct bough__row_counts *out, sqlite3 **out_failed, const struct bough__rows *rows,
                      bough__row_callback callback, void *context); /* callback may be NULL */
+/* A column of `to` that is compared with a literal. Returns a result of SQLite. */
+int bough__rows_add_column(struct bough__rows *rows, const char *name, const char *from_value);
 void bough__rows_release(struct bough__rows *rows);
 
 /* A collation of the key's as ORDER BY needs it. */

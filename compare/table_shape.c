@@ -23,6 +23,7 @@ static void free_columns(struct bough__column *columns, size_t count)
     for (size_t i = 0; i < count; i++) {
         free(columns[i].name);
         free(columns[i].from_name);
+        free(columns[i].from_value);
     }
     free(columns);
 }
@@ -50,7 +51,8 @@ static int add_column(struct shape *shape, const char *name, size_t at)
     shape->at = places ? places : shape->at;
     if (!columns || !places)
         return SQLITE_NOMEM;
-    columns[shape->count] = (struct bough__column){strdup(name), strdup(name), "BINARY", true};
+    columns[shape->count] = (struct bough__column){
+        .name = strdup(name), .from_name = strdup(name), .collation = "BINARY", .is_own_collation = true};
     places[shape->count] = at;
     shape->count++;
     return columns[shape->count - 1].name && columns[shape->count - 1].from_name ? SQLITE_OK : SQLITE_NOMEM;
@@ -363,6 +365,23 @@ int bough__rows_open(struct bough__rows *out, sqlite3 **out_failed, sqlite3 *fro
     if (rc != SQLITE_OK)
         bough__rows_release(out);
     return rc;
+}
+
+/* The array was grown one by one, but some of it may have been taken out since. */
+int bough__rows_add_column(struct bough__rows *rows, const char *name, const char *from_value)
+{
+    struct bough__column *columns = realloc(rows->columns, (rows->count + 1) * sizeof columns[0]);
+
+    if (!columns)
+        return SQLITE_NOMEM;
+    rows->columns = columns;
+    columns += rows->count++;
+    *columns = (struct bough__column){.name = strdup(name),
+                                      .from_name = strdup(name),
+                                      .from_value = strdup(from_value),
+                                      .collation = "BINARY",
+                                      .is_own_collation = true};
+    return columns->name && columns->from_name && columns->from_value ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 void bough__rows_release(struct bough__rows *rows)

@@ -1,5 +1,6 @@
 """diff of rows: counts, the rows themselves, scripts that turn one state into another."""
 import random
+import shutil
 import sqlite3
 
 import support
@@ -338,7 +339,7 @@ class Rows(support.Case):
         self.bough("diff", "main", "other", "--rows", "--exit-code", status=1)
 
     def test_what_no_renamed_column_explains(self):
-        """A column more, another type, a view that kept the old name: then the table is written as a whole."""
+        """Another type, a view that kept the old name: then the table is written as a whole."""
         self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b INT); CREATE TABLE u(id INTEGER PRIMARY KEY, a); "
                   "CREATE TABLE w(id INTEGER PRIMARY KEY, a TEXT); CREATE VIEW uv AS SELECT a FROM u; "
                   "CREATE TABLE d(id INTEGER PRIMARY KEY, keep, a TEXT); INSERT INTO d VALUES (1, 1, 'x'), (2, 2, 'y'); "
@@ -351,9 +352,103 @@ class Rows(support.Case):
                   "ALTER TABLE m RENAME TO w; "
                   "ALTER TABLE d DROP COLUMN a; ALTER TABLE d ADD COLUMN z TEXT; CREATE VIEW uv AS SELECT a FROM u")
         self.assertEqual(self.counts(), {"t": (0, 0, 1), "u": (0, 0, 0), "w": (0, 0, 0), "d": (0, 0, 0)})
-        self.assertNotIn("RENAME COLUMN", self.check_script())
+        script = self.check_script()
+        self.assertEqual(script.count("RENAME COLUMN"), 1)
+        self.assertIn('ALTER TABLE "t" RENAME COLUMN "a" TO aa;\nALTER TABLE "t" ADD COLUMN more DEFAULT 5;\n', script)
         rows = self.bough("diff", "main", "other", "--rows").text
         self.assertIn("    ~ id=2 b=2 -> 9\n", rows)
+
+    # ---- added columns ----
+
+    def many(self, *columns):
+        return ("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
+                f"INSERT INTO t SELECT {', '.join(columns)} FROM n")
+
+    def test_added_columns_and_the_rows_that_differ(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, n INT, UNIQUE(n), CHECK (n <> -1)); "
+                  "CREATE INDEX tn ON t(name); CREATE TABLE m(a, b COLLATE NOCASE); "
+                  "CREATE TABLE w(a, b, PRIMARY KEY(a DESC)) WITHOUT ROWID; CREATE VIEW v AS SELECT name FROM t; "
+                  + self.many("i", "'name ' || i", "i") + "; INSERT INTO m SELECT n % 50, name FROM t; "
+                  "INSERT INTO w SELECT n, name FROM t",
+                  "ALTER TABLE t RENAME COLUMN name TO full_name; "
+                  "ALTER TABLE t ADD COLUMN \"a, b\" TEXT NOT NULL DEFAULT 'it''s (5, 6)' CHECK (\"a, b\" <> ''); "
+                  "ALTER TABLE t ADD COLUMN r REAL DEFAULT 5; ALTER TABLE t ADD COLUMN x REFERENCES t(id); "
+                  "ALTER TABLE t ADD COLUMN g AS (n + r); ALTER TABLE m ADD COLUMN k TEXT DEFAULT 7; "
+                  "ALTER TABLE w ADD COLUMN c /* , */ DEFAULT (2); "
+                  "UPDATE t SET r = 5.5, full_name = 'x' WHERE id = 100; UPDATE t SET x = 1 WHERE id = 2000; "
+                  "DELETE FROM t WHERE id = 7; INSERT INTO t(id, n) VALUES (7000, 7000); "
+                  "UPDATE m SET k = '8' WHERE rowid = 3; UPDATE w SET c = 3 WHERE a IN (1, 2)")
+        self.assertEqual(self.counts(), {"t": (1, 1, 1), "m": (0, 0, 0), "w": (0, 0, 0)})
+        script = self.check_script()
+        self.assertIn('ALTER TABLE "t" ADD COLUMN r REAL DEFAULT 5;\n', script)
+        self.assertNotIn("CREATE TABLE", script)
+        self.assertLess(script.count("\n"), 40)
+        self.assertEqual(script.count('UPDATE "w"'), 2)
+        self.assertIn("""INSERT INTO "m"("a", "b", "k") VALUES (3, 'name 3', '8');\n""", script)
+
+    def test_added_columns_that_alter_table_cannot_add(self):
+        for change in ("c NOT NULL", "c DEFAULT CURRENT_TIMESTAMP", "c DEFAULT (random())", "c CHECK (c > n)",
+                       "c AS (n) STORED", "c AS (nullif(n, 2)) NOT NULL", "c UNIQUE", "c CHECK (c > 1) DEFAULT 1"):
+            with self.subTest(change):
+                self.bough("init", "--empty", self.path("s.bough"))
+                self.bough("branch", "other")
+                self.bough("sql", "main", "CREATE TABLE t(id INTEGER PRIMARY KEY, n); INSERT INTO t VALUES (1, 1), (2, 2)")
+                stored = "AS" in change
+                self.bough("sql", "other", f"CREATE TABLE t(id INTEGER PRIMARY KEY, n, {change}); "
+                           + ("INSERT INTO t VALUES (1, 1)" if stored else "INSERT INTO t VALUES (1, 1, 2), (2, 2, 3)"))
+                self.check_script()
+                shutil.rmtree(self.path("s.bough"))
+
+    # ---- tables and columns renamed at once ----
+
+    def test_a_table_and_its_columns_renamed(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, n INT); CREATE INDEX tn ON t(name); "
+                  "CREATE VIEW v AS SELECT name FROM t; CREATE TABLE s(id INTEGER PRIMARY KEY, name TEXT, n INT); "
+                  "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET name = 'x' WHERE id = 9; END; "
+                  "INSERT INTO s VALUES (1, 'other', 0); CREATE TABLE w(a TEXT COLLATE NOCASE PRIMARY KEY, b) WITHOUT ROWID; "
+                  + self.many("i", "'name ' || i", "i") + "; INSERT INTO w SELECT name, n FROM t",
+                  "ALTER TABLE t RENAME TO people; ALTER TABLE people RENAME COLUMN name TO full_name; "
+                  "ALTER TABLE w RENAME COLUMN a TO key; ALTER TABLE w RENAME TO words; "
+                  "UPDATE people SET full_name = 'x' WHERE id = 3; DELETE FROM people WHERE id = 4; "
+                  "UPDATE words SET b = 0 WHERE key = 'NAME 77'; ALTER TABLE people ADD COLUMN more DEFAULT 1; "
+                  "UPDATE people SET more = 2 WHERE id = 1000")
+        self.assertEqual(self.counts(), {"people": (0, 1, 1), "words": (0, 0, 1)})
+        tables = self.json("diff", "main", "other")["tables"]
+        self.assertEqual([t["status"] for t in tables], ["renamed", "renamed"])
+        text = self.bough("diff", "main", "other").text
+        self.assertIn("table    renamed  t to people  rows: 1 removed, 1 changed\n"
+                      "column   renamed  name to full_name in people\n", text)
+        script = self.check_script()
+        self.assertIn('ALTER TABLE "t" RENAME COLUMN "name" TO full_name;\n', script)
+        self.assertIn('ALTER TABLE "t" ADD COLUMN more DEFAULT 1;\n', script)
+        self.assertIn('ALTER TABLE "t" RENAME TO "people";\n', script)
+        self.assertIn('ALTER TABLE "w" RENAME TO "words";\n', script)
+        self.assertNotIn("CREATE TABLE", script)
+        self.assertLess(script.count("\n"), 30)
+
+    def test_tables_that_only_look_renamed(self):
+        """Columns of the same kinds, other rows; two that it could be; no rows, and other names."""
+        self.make("CREATE TABLE a(id INTEGER PRIMARY KEY, one TEXT); INSERT INTO a VALUES (1, 'x'), (2, 'y'); "
+                  "CREATE TABLE c(id INTEGER PRIMARY KEY, one TEXT, x); INSERT INTO c VALUES (1, 'x', 1), (2, 'y', 2); "
+                  "CREATE TABLE e(p, q)",
+                  "DROP TABLE a; CREATE TABLE b(id INTEGER PRIMARY KEY, two TEXT); INSERT INTO b VALUES (1, 'p'), (2, 'q'); "
+                  "CREATE TABLE d1(id INTEGER PRIMARY KEY, two TEXT, x); INSERT INTO d1 SELECT * FROM c; "
+                  "CREATE TABLE d2(id INTEGER PRIMARY KEY, six TEXT, x); INSERT INTO d2 SELECT * FROM c; DROP TABLE c; "
+                  "DROP TABLE e; CREATE TABLE f(r, s)")
+        statuses = {t["name"]: t["status"] for t in self.json("diff", "main", "other")["tables"]}
+        self.assertEqual(statuses, {"a": "removed", "b": "added", "c": "removed", "d1": "added", "d2": "added",
+                                    "e": "removed", "f": "added"})
+        self.check_script()
+
+    def test_a_rebuilt_table_of_another_name(self):
+        """Recognised, and as it was written by hand nothing that ALTER TABLE could make."""
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'); "
+                  "CREATE TABLE p(id INTEGER PRIMARY KEY, up REFERENCES p(id)); INSERT INTO p VALUES (1, NULL), (2, 1)",
+                  "CREATE TABLE u(id INTEGER\n PRIMARY KEY, label TEXT, CHECK (label > '')); "
+                  "INSERT INTO u SELECT id, name FROM t; DROP TABLE t; UPDATE u SET label = 'z' WHERE id = 2; "
+                  "ALTER TABLE p RENAME TO pp; ALTER TABLE pp RENAME COLUMN up TO parent")
+        self.assertEqual(self.counts(), {"pp": (0, 0, 0), "u": (0, 0, 1)})
+        self.check_script()
 
     def test_renamed_columns_of_one_table_only(self):
         self.make("CREATE TABLE p(id INTEGER PRIMARY KEY, v); CREATE TABLE c(x REFERENCES p(id)); "
@@ -364,7 +459,7 @@ class Rows(support.Case):
 
     def test_renamed_columns_by_chance(self):
         names = ["a", "b", "c", "d", "e", "\"two words\"", "\"select\"", "Name", "name2", "rowid"]
-        for seed in range(10):
+        for seed in range(16):
             rng = random.Random(seed)
             columns = rng.sample(names, 5)
             with self.subTest(seed=seed):
@@ -385,6 +480,8 @@ class Rows(support.Case):
                     columns[at] = fresh
                 self.bough(*store, "sql", "other", rng.choice([
                     "DELETE FROM t WHERE id = 3", "ALTER TABLE u RENAME COLUMN y TO yy", "ALTER TABLE t ADD COLUMN late",
+                    "ALTER TABLE t ADD COLUMN late DEFAULT 3; UPDATE t SET late = 4 WHERE id = 9",
+                    "ALTER TABLE u RENAME COLUMN y TO yy; ALTER TABLE u RENAME TO uu",
                     "ALTER TABLE t RENAME TO tt", "DROP INDEX ti", "SELECT 1"]))
                 for a, b in (("main", "other"), ("other", "main")):
                     for ref, name in ((a, "a"), (b, "b")):
