@@ -657,8 +657,8 @@ int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t
     return rc;
 }
 
-/* By what its file says, to whom it is closed. A writer that was killed may have left its header unsynced. */
-static bool is_noted(struct bough__space *space, uint32_t number, uint64_t txn)
+/* By what its file says. *out_is_gone: there is none. */
+static bool is_noted(bool *out_is_gone, struct bough__space *space, uint32_t number, uint64_t txn)
 {
     int fd = -1, noted = 0;
     struct bough__layer_identity identity = {0};
@@ -669,9 +669,24 @@ static bool is_noted(struct bough__space *space, uint32_t number, uint64_t txn)
         rc = bough__layer_file_read_place(&state, &slot, fd, space, number, place);
         noted += rc == BOUGH_OK && state == BOUGH__SLOT_VALID && slot.durable_txn >= txn;
     }
-    bool is_durable = rc == BOUGH_OK && noted >= 2 && bough__os_sync(fd, space->directory) == BOUGH_OK;
     bough__os_close(&fd);
-    return rc == BOUGH_NOT_FOUND || is_durable;
+    *out_is_gone = rc == BOUGH_NOT_FOUND;
+    return rc == BOUGH_OK && noted >= 2;
+}
+
+/* Nothing is synced here to make sure of it: a failure would be told to this descriptor, and whoever opens the file
+ * afterwards would take for durable what is lost. So a header counts when all who had the layer have closed it; who
+ * opens it after we read the header is seen then. */
+static bool is_past_elsewhere(struct bough__space *space, uint32_t number, uint64_t txn)
+{
+    bool is_gone = false, is_closed = false;
+    uint64_t durable = 0;
+    bool noted = is_noted(&is_gone, space, number, txn);
+    if (is_gone)
+        return true;
+    if (bough__shm_ask(&durable, &is_closed, space->directory, number) != BOUGH_OK)
+        return false;
+    return durable > txn || (noted && is_closed);
 }
 
 bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t txn)
@@ -682,7 +697,7 @@ bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t 
         layer = layer->next;
     bool is_past = layer != NULL && bough__shm_durable(&layer->shm) > txn;
     pthread_mutex_unlock(&space->mutex);
-    return is_past || is_noted(space, number, txn);
+    return is_past || is_past_elsewhere(space, number, txn);
 }
 
 uint32_t bough__layer_number(const struct bough__layer *layer)

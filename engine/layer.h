@@ -43,8 +43,8 @@ void bough__layer_after_fork_in_child(void);
 /* Cheap, without opening: true when the layer's file was never made, so that the branch is exactly its head. */
 int bough__layer_is_absent(bool *out, const struct bough__space *space, uint32_t number);
 
-/* True when the layer has a durable transaction after txn, or a header in both places that includes txn, or no file any
- * more: whatever was in doubt about txn is settled. False also when that cannot be found out. */
+/* True when the layer has a durable transaction after txn, or was closed with a header in both places that includes it,
+ * or has no file any more: whatever was in doubt about txn is settled. False also when that cannot be found out. */
 bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t txn);
 
 uint32_t bough__layer_number(const struct bough__layer *layer);

@@ -770,6 +770,43 @@ bool bough__shm_is_open(const char *directory, uint32_t number)
     return is_open;
 }
 
+/* Whether the file that nobody uses was left by users who died, on this boot for all that is known. Without it, or if
+ * its first user died before he was ready, nobody did. */
+static int was_left(bool *out, const char *directory, uint32_t number)
+{
+    int fd = -1;
+    size_t len = 0;
+    uint8_t boot_id[16] = {0}, found[16] = {0};
+    const uint8_t nothing[16] = {0};
+    struct bough__shm shm = {.fd = -1};
+    *out = false;
+    int rc = start(&shm, directory, number);
+    if (rc == BOUGH_OK)
+        rc = bough__os_open(&fd, shm.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (rc == BOUGH_OK)
+        rc = bough__os_read_some(&len, fd, found, sizeof found, offsetof(struct bough__shm_map, boot_id), shm.path);
+    bough__os_close(&fd);
+    bough__shm_close(&shm, false);
+    bough__os_boot_id(boot_id);
+    bool is_unknown = memcmp(boot_id, nothing, sizeof boot_id) == 0;
+    *out = rc == BOUGH_OK && len == sizeof found && (is_unknown || memcmp(boot_id, found, sizeof boot_id) == 0);
+    return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
+}
+
+int bough__shm_ask(uint64_t *out_durable, bool *out_is_closed, const char *directory, uint32_t number)
+{
+    struct bough__shm shm = {.fd = -1};
+    bool is_open = false, is_left = false;
+    int rc = look_if_open(&shm, &is_open, directory, number);
+    *out_durable = rc == BOUGH_OK && is_open ? bough__shm_durable(&shm) : 0;
+    if (rc == BOUGH_OK && is_open)
+        bough__shm_close(&shm, false);
+    else if (rc == BOUGH_OK)
+        rc = was_left(&is_left, directory, number);
+    *out_is_closed = rc == BOUGH_OK && !is_open && !is_left;
+    return rc;
+}
+
 int bough__shm_published_tree(const char *directory, uint32_t number, bough__shm_tree_callback *callback, void *context)
 {
     struct bough__shm shm = {.fd = -1};

@@ -137,6 +137,10 @@ void bough__shm_pin_is_sure(struct bough__shm *shm, int pin);
 int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number);
 /* Not being able to tell counts as open. */
 bool bough__shm_is_open(const char *directory, uint32_t number);
+/* The newest transaction that those who have the layer open know to be durable; 0: nobody has it open. *out_is_closed:
+ * and nobody has died with it open since the boot, so what its file says is on the disk, but for the second place of a
+ * header whose first one is. */
+int bough__shm_ask(uint64_t *out_durable, bool *out_is_closed, const char *directory, uint32_t number);
 /* The trees that the openers of run/NUMBER.shm may read: the published one, and those that are pinned. Nobody has it
  * open: none. is_sure false: see above. BOUGH_BUSY: it is open by another version of bough. A result other than 0 of
  * the callback stops and is returned. */

@@ -332,7 +332,8 @@ static void live(struct life *life)
     lives_draw_fate(life, 90);
     look_around(&world);
     for (unsigned i = 0; i < BRANCHES; i++)
-        if (model->unseen != 0 && !(model->unseen & 1u << i) && model->outcome != UNKNOWN)
+        if (model->unseen != 0 && !(model->unseen & 1u << i) && model->outcome != UNKNOWN &&
+            !model->branches[i].power_was_lost) /* else nobody knows yet what it has */
             go_on_with(&world, i);
     for (unsigned i = 0; i < BRANCHES; i++)
         if (model->unseen & 1u << i || model->branches[i].power_was_lost)

@@ -363,6 +363,50 @@ TEST(a_member_without_a_file_is_settled)
     bough__space_close(side.space);
 }
 
+/* The files of others are not synced on the way: a failure there would be told to us, and not to who wrote. */
+TEST(a_place_is_found_without_a_sync)
+{
+    make_store();
+    faultos_install();
+    struct side side = open_side(3);
+    ASSERT_OK(commit_all(&side, 1));
+    close_side(&side);
+    side = open_side(3);
+    faultos_clear();
+    ASSERT_OK(commit_all(&side, 2));
+    /* That of the folder, since this process has not seen the file; of each layer; of the decision. */
+    ck_assert_uint_eq(faultos_count(FAULTOS_SYNC), 1 + 3 + 1);
+    close_side(&side);
+    ASSERT_OK(bough__space_open(&side.space, harness_path("s.bough")));
+    faultos_clear();
+    ck_assert(bough__layer_is_past(side.space, FIRST, 2)); /* closed by all */
+    ck_assert(!bough__layer_is_past(side.space, FIRST, 3));
+    ck_assert_uint_eq(faultos_count(FAULTOS_SYNC), 0);
+    bough__space_close(side.space);
+    side = open_side(3);
+    expect(&side, 2);
+    close_side(&side);
+}
+
+/* Whoever died with it open may have left a header that no sync came after. */
+TEST(a_header_of_the_dead_is_not_believed)
+{
+    make_store();
+    struct doomed doomed = doomed_start(3, 2, PUBLISH_ALL);
+    struct side side = open_side(3), other = {0};
+    ASSERT_OK(commit_all(&side, 1));
+    close_side(&side);
+    doomed_run(&doomed);
+    ASSERT_OK(bough__space_open(&other.space, harness_path("s.bough")));
+    ck_assert(bough__layer_is_past(other.space, FIRST, 1)); /* he who lives says so */
+    ck_assert(!bough__layer_is_past(other.space, FIRST, 2));
+    doomed_die(&doomed);
+    ck_assert(!bough__layer_is_past(other.space, FIRST, 1));
+    bough__layer_close(open_layer(other.space, FIRST));
+    ck_assert(bough__layer_is_past(other.space, FIRST, 2));
+    bough__space_close(other.space);
+}
+
 TEST(a_decision_that_cannot_be_synced_is_withdrawn)
 {
     make_store();
@@ -400,14 +444,14 @@ TEST(a_damaged_decision_is_damage)
     doomed_run(&doomed);
     doomed_die(&doomed);
     FILE *file = fopen(harness_path("s.bough/decisions"), "r+b");
-    fseek(file, 30, SEEK_SET); /* the slot of the first one was used again */
+    fseek(file, BOUGH__DECISION_SLOT_SIZE + 30, SEEK_SET); /* of the second transaction */
     fputc('x', file);
     fclose(file);
     struct bough__layer *layer = NULL;
     struct bough__layer_owner owner = {.number = FIRST, .branch = "b"};
     ASSERT_OK(bough__space_open(&side.space, harness_path("s.bough")));
     ck_assert_int_eq(bough__layer_open(&layer, side.space, &owner), BOUGH_CORRUPT);
-    ck_assert_ptr_nonnull(strstr(bough_error_message(), "decisions: slot 0"));
+    ck_assert_ptr_nonnull(strstr(bough_error_message(), "decisions: slot 1"));
     bough__space_close(side.space);
 }
 
@@ -472,6 +516,8 @@ int main(void)
         CASE(the_last_closer_who_cannot_look),
         CASE(a_decision_stays_until_its_members_are_settled),
         CASE(a_member_without_a_file_is_settled),
+        CASE(a_place_is_found_without_a_sync),
+        CASE(a_header_of_the_dead_is_not_believed),
         CASE(a_decision_that_cannot_be_synced_is_withdrawn),
         CASE(a_damaged_decision_is_damage),
         CASE(a_record_of_any_length),
