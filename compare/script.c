@@ -256,6 +256,84 @@ static int put_numbers(const struct bough__script *script, sqlite3 **out_failed)
     return rc;
 }
 
+/* ---- counters of AUTOINCREMENT ---- */
+
+/* From sqlite_sequence, which is there as soon as a table needs it. *out_seq is a literal, to be freed; NULL: no such
+ * row. */
+static int read_sequence(char **out_seq, sqlite3 *handle, const char *table)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc =
+        sqlite3_prepare_v2(handle, "SELECT quote(seq) FROM main.sqlite_sequence WHERE name = ?1", -1, &statement, NULL);
+
+    *out_seq = NULL;
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(statement, 1, table, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(statement, 0);
+
+        *out_seq = text ? strdup(text) : NULL;
+        rc = *out_seq ? SQLITE_DONE : SQLITE_NOMEM;
+    }
+    sqlite3_finalize(statement);
+    return rc == SQLITE_DONE || rc == SQLITE_ERROR ? SQLITE_OK : rc;
+}
+
+static void put_sequence(FILE *file, const char *table, const char *seq)
+{
+    char *set = seq ? sqlite3_mprintf("INSERT INTO sqlite_sequence(name, seq) VALUES (%Q, %s);\n", table, seq) : NULL;
+    char *drop = sqlite3_mprintf("DELETE FROM sqlite_sequence WHERE name = %Q;\n", table);
+
+    fprintf(file, "%s%s", drop ? drop : "", set ? set : "");
+    sqlite3_free(set);
+    sqlite3_free(drop);
+}
+
+/* Rows that the script writes move them, too. */
+static int put_sequence_of(const struct bough__script *script, sqlite3 **out_failed, const char *table)
+{
+    char *before = NULL;
+    char *after = NULL;
+    bool is_written = may_have_other_rows(script, table) || change_of(script, "table", table, false);
+    int rc = read_sequence(&before, script->from, table);
+
+    *out_failed = script->from;
+    if (rc == SQLITE_OK) {
+        *out_failed = script->to;
+        rc = read_sequence(&after, script->to, table);
+    }
+    if (rc == SQLITE_OK && (is_written || (before && !after) || (after && (!before || strcmp(before, after) != 0))))
+        put_sequence(script->file, table, after);
+    free(before);
+    free(after);
+    return rc;
+}
+
+static int put_sequences(const struct bough__script *script, sqlite3 **out_failed)
+{
+    sqlite3_stmt *table = NULL;
+    int rc = sqlite3_prepare_v2(script->to,
+                                "SELECT s.name, c.name FROM main.sqlite_schema s, pragma_table_info(s.name, 'main') c "
+                                "WHERE s.type = 'table' AND s.sql LIKE '%AUTOINCREMENT%' AND c.pk = 1",
+                                -1, &table, NULL);
+
+    *out_failed = script->to;
+    while (rc == SQLITE_OK && (rc = sqlite3_step(table)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(table, 0);
+
+        const char *column = (const char *)sqlite3_column_text(table, 1);
+        int counts = 0;
+
+        rc = name && column ? SQLITE_OK : SQLITE_NOMEM;
+        if (rc == SQLITE_OK)
+            rc = sqlite3_table_column_metadata(script->to, "main", name, column, NULL, NULL, NULL, NULL, &counts);
+        if (rc == SQLITE_OK && counts && is_wanted(script, name))
+            rc = put_sequence_of(script, out_failed, name);
+    }
+    sqlite3_finalize(table);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 static int write(const struct bough__script *script, sqlite3 **out_failed)
 {
     int rc = SQLITE_OK;
@@ -268,6 +346,8 @@ static int write(const struct bough__script *script, sqlite3 **out_failed)
         put_tables(script);
         rc = put_all_rows(script, out_failed);
     }
+    if (rc == SQLITE_OK)
+        rc = put_sequences(script, out_failed);
     if (rc == SQLITE_OK)
         rc = put_rebuilds(script, out_failed);
     if (rc == SQLITE_OK)

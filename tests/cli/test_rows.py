@@ -358,6 +358,28 @@ class Rows(support.Case):
         rows = self.bough("diff", "main", "other", "--rows").text
         self.assertIn("    ~ id=2 b=2 -> 9\n", rows)
 
+    def sequences(self, name):
+        db = sqlite3.connect(self.path(name))
+        found = db.execute("SELECT name, seq FROM sqlite_sequence ORDER BY 1").fetchall()
+        db.close()
+        return found
+
+    def test_counters_of_autoincrement(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, v); INSERT INTO t(v) VALUES (1), (2); "
+                  "CREATE TABLE u(id INTEGER PRIMARY KEY AUTOINCREMENT, v); INSERT INTO u(v) VALUES (1), (2); "
+                  "CREATE TABLE e(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO e DEFAULT VALUES; "
+                  "CREATE TABLE r(id INTEGER PRIMARY KEY AUTOINCREMENT, v); INSERT INTO r(v) VALUES (1)",
+                  "INSERT INTO t VALUES (50, 5); DELETE FROM t WHERE id = 50; "
+                  "CREATE TABLE u2(id INTEGER PRIMARY KEY AUTOINCREMENT, v CHECK (v > 0)); INSERT INTO u2 SELECT * FROM u; "
+                  "UPDATE sqlite_sequence SET seq = 70 WHERE name = 'u2'; DROP TABLE u; ALTER TABLE u2 RENAME TO u; "
+                  "DELETE FROM e; DELETE FROM sqlite_sequence WHERE name = 'e'; "
+                  "CREATE TABLE \"n'1\"(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO \"n'1\" VALUES (5); "
+                  "DELETE FROM \"n'1\"; ALTER TABLE r RENAME TO rr; UPDATE sqlite_sequence SET seq = 9 WHERE name = 'rr'")
+        for a, b in (("main", "other"), ("other", "main")):
+            script = self.check_one_script(a, b)
+            self.assertEqual(self.sequences("a.db"), self.sequences("b.db"), script)
+        self.assertNotIn("sqlite_sequence", self.bough("diff", "main", "main", "--sql").text)
+
     # ---- added columns ----
 
     def many(self, *columns):
