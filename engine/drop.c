@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HELD_MAX 32
+#define HELD_MAX BOUGH__DROP_BATCH
 /* Others may be about to close: a list or a commit has a layer open for some milliseconds. */
 #define GRACE_MS  100
 #define TRIES_MAX 10
@@ -402,10 +402,11 @@ static int drop_all(bough_branches *out, struct victims *victims, bough_store *s
     return rc;
 }
 
-int bough__branch_drop_expired(bough_branches *out, bough_store *store, const char *name, int64_t now_ms)
+int bough__branch_drop_expired(bough_branches *out, bough_store *store, const char *const *names, size_t count,
+                               int64_t now_ms)
 {
     struct victims victims = {.doubts_fd = -1, .expired_ms = now_ms, .timeout_ms = GRACE_MS};
-    return drop_all(out, &victims, store, &name, 1);
+    return drop_all(out, &victims, store, names, count);
 }
 
 int bough__branch_drop_hidden(struct bough_store *store, const char *const *names, size_t count)

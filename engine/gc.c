@@ -37,7 +37,6 @@
 #include <string.h>
 
 #define DAY_MS INT64_C(86400000)
-#define FOUND  1 /* a callback has what it looked for */
 
 int bough__gc_grow(void *items, size_t *capacity, size_t count, size_t size)
 {
@@ -197,29 +196,47 @@ static struct bough__gc_branch *parent_of(const struct bough__gc *gc, const stru
     return branch->parent_id == 0 ? NULL : bsearch(&key, gc->branches, gc->branch_count, sizeof key, by_id);
 }
 
-static int find_left(void *context, const struct bough__left *left)
+static int note_left(void *context, const struct bough__left *left)
 {
-    const struct bough__gc_branch *branch = context;
-    return left->branch_id == branch->id && left->number != branch->layer ? FOUND : BOUGH_OK;
+    const struct bough__gc *gc = context;
+    struct bough__gc_branch key = {.id = left->branch_id}, *branch = NULL;
+    if (gc->branch_count != 0)
+        branch = bsearch(&key, gc->branches, gc->branch_count, sizeof key, by_id);
+    if (branch != NULL && branch->layer != left->number)
+        branch->is_open = true;
+    return BOUGH_OK;
 }
 
-/* Not being able to tell counts as open. */
-static bool is_open(const struct bough__gc *gc, struct bough__gc_branch *branch)
+static bool has_expired(const struct bough__gc *gc, const struct bough__gc_branch *branch)
 {
-    return bough__shm_is_open(gc->store->space->directory, branch->layer) ||
-           bough__left_layers(gc->store->space, find_left, branch) != BOUGH_OK;
+    return branch->expires_at_ms != 0 && branch->expires_at_ms <= gc->now_ms && !branch->is_protected;
 }
 
-static bool is_over(const struct bough__gc *gc, struct bough__gc_branch *branch)
+/* One look for all, after the rows were read. It saves attempts to delete what cannot be; who opens a branch after it
+ * is in the way of the deletion itself, which looks again with the branch's layer in its hands (drop.c). */
+static int note_open(struct bough__gc *gc)
 {
-    return branch->expires_at_ms != 0 && branch->expires_at_ms <= gc->now_ms && !branch->is_protected &&
-           !branch->is_dropped && branch->children == 0 && !is_open(gc, branch);
+    const struct bough__space *space = gc->store->space;
+    size_t expired = 0;
+    for (size_t i = 0; i < gc->branch_count; i++) {
+        struct bough__gc_branch *branch = &gc->branches[i];
+        if (!has_expired(gc, branch))
+            continue;
+        branch->is_open = bough__shm_is_open(space->directory, branch->layer);
+        expired++;
+    }
+    return expired != 0 ? bough__left_layers(space, note_left, gc) : BOUGH_OK;
+}
+
+static bool is_over(const struct bough__gc *gc, const struct bough__gc_branch *branch)
+{
+    return has_expired(gc, branch) && !branch->is_dropped && branch->children == 0 && !branch->is_open;
 }
 
 /* A child's end may be its parent's: then it goes with the same run. */
 static void plan_drops(struct bough__gc *gc)
 {
-    bool is_changed = true;
+    bool is_changed = note_open(gc) == BOUGH_OK; /* not being able to tell counts as open */
     for (size_t i = 0; i < gc->branch_count; i++) {
         struct bough__gc_branch *parent = parent_of(gc, &gc->branches[i]);
         if (parent != NULL && !bough__name_is_hidden(gc->branches[i].name))
@@ -262,27 +279,42 @@ static int show_branch(struct bough__gc *gc, const char *name)
     return rc == BOUGH_NOT_FOUND ? BOUGH_OK : rc;
 }
 
+/* All or none; where one of them is in the way, the halves. */
+static int drop_batch(struct bough__gc *gc, const char *const *names, size_t count)
+{
+    bough_branches list = {0};
+    int rc = bough__branch_drop_expired(&list, gc->store, names, count, gc->now_ms);
+    if (rc == BOUGH_OK) {
+        rc = append_branches(&gc->out->dropped, &list);
+    } else if (rc == BOUGH_REFUSED || rc == BOUGH_BUSY || rc == BOUGH_NOT_FOUND || rc == BOUGH_GONE) {
+        rc = count > 1 ? drop_batch(gc, names, count / 2) : BOUGH_OK;
+        if (rc == BOUGH_OK && count > 1)
+            rc = drop_batch(gc, names + count / 2, count - count / 2);
+    }
+    bough_branches_release(&list);
+    return rc;
+}
+
 /* From the newest to the oldest: children before their parents. */
 static int drop_branches(struct bough__gc *gc)
 {
+    const char *names[BOUGH__DROP_BATCH];
+    size_t count = 0;
     int rc = BOUGH_OK;
     for (size_t i = gc->branch_count; rc == BOUGH_OK && i-- > 0;) {
-        bough_branches list = {0};
-        struct bough__gc_branch *branch = &gc->branches[i];
-        if (!branch->is_dropped)
+        if (!gc->branches[i].is_dropped)
             continue;
         if (gc->dry_run) {
-            rc = show_branch(gc, branch->name);
+            rc = show_branch(gc, gc->branches[i].name);
             continue;
         }
-        rc = bough__branch_drop_expired(&list, gc->store, branch->name, gc->now_ms);
-        if (rc == BOUGH_OK)
-            rc = append_branches(&gc->out->dropped, &list);
-        else if (rc == BOUGH_REFUSED || rc == BOUGH_BUSY || rc == BOUGH_NOT_FOUND || rc == BOUGH_GONE)
-            rc = BOUGH_OK;
-        bough_branches_release(&list);
+        names[count++] = gc->branches[i].name;
+        if (count == BOUGH__DROP_BATCH) {
+            rc = drop_batch(gc, names, count);
+            count = 0;
+        }
     }
-    return rc;
+    return rc == BOUGH_OK && count != 0 ? drop_batch(gc, names, count) : rc;
 }
 
 /* ---- pruning ---- */

@@ -11,6 +11,7 @@ struct bough__gc_branch {
     int64_t id, parent_id, expires_at_ms;
     uint32_t layer;
     bool is_protected, is_dropped; /* is_dropped: it is going to be, or was */
+    bool is_open;                  /* told of those alone whose time is over */
     size_t children;
     uint64_t node_bytes;
     char *name;

@@ -117,8 +117,11 @@ int bough__snapshot_count_changes(bough_page_diff *out, const struct bough__snap
  * fail the call: the branch is shown as dirty, with its head's size. */
 int bough__branches_add(bough_branches *out, struct bough_store *store, const struct bough__branch_row *row,
                         bool is_new);
-/* Drops the branch if it had expired at now_ms, as bough_branch_delete does without force; for gc. */
-int bough__branch_drop_expired(bough_branches *out, struct bough_store *store, const char *name, int64_t now_ms);
+/* Drops the branches, all or none, if they had expired at now_ms, as bough_branch_delete does without force; for gc. Up
+ * to BOUGH__DROP_BATCH of them are held while this goes on. */
+#define BOUGH__DROP_BATCH 32
+int bough__branch_drop_expired(bough_branches *out, struct bough_store *store, const char *const *names, size_t count,
+                               int64_t now_ms);
 /* Drops hidden branches whose owners are gone, as many as can be: what is open or kept meanwhile stays. */
 int bough__branch_drop_hidden(struct bough_store *store, const char *const *names, size_t count);
 /* Bytes that the store's files take on the disk, but for what is in run/. */

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BOUGH = os.environ["BOUGH"]
@@ -225,6 +226,24 @@ db.close()
             names = [call.name for call in parts[f"replace-{i}"]]
             self.assertEqual(names.count("fdatasync"), 3, names)
             self.assertEqual(names.count("fsync") + names.count("msync"), 0, names)
+
+    # ---- gc ----
+
+    def test_looks_of_gc(self):
+        """Who has what open is looked at once for all branches that expired, and once more for each batch of those that
+        are deleted together, in one transaction."""
+        self.make_store()
+        looks, syncs = [], []
+        for count in (3, 30, 60):
+            self.bough("-s", self.store, "branch", "b", "main", "--count", str(count), "--ttl", "1s")
+            time.sleep(1.05)
+            calls = self.trace([BOUGH, "-s", self.store, "gc"])["start"]
+            self.assertNotIn("b-1", self.bough("-s", self.store, "branch"))
+            looks.append(sum(c.name == "openat" and f'{self.store}/run"' in c.arguments for c in calls))
+            syncs.append(self.syncs(calls))
+        self.assertGreaterEqual(looks[0], 2)
+        self.assertEqual(looks, [looks[0], looks[0], looks[0] + 1])
+        self.assertLessEqual(syncs[2], syncs[0] + 2)
 
     # ---- a very large database ----
 

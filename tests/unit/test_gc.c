@@ -529,6 +529,77 @@ TEST(branches_with_an_end)
     bough_store_close(store);
 }
 
+static bough_store *late_store;
+static struct bough__layer *opened_late, *left_late;
+static ssize_t (*real_pread)(int fd, void *buffer, size_t len, off_t offset);
+
+static struct bough__layer *open_layer(bough_store *store, const char *branch)
+{
+    struct bough__branch_row row = {0};
+    struct bough__layer *layer = NULL;
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, branch));
+    ASSERT_OK(bough__branch_layer(&layer, store, &row));
+    bough__branch_row_clear(&row);
+    return layer;
+}
+
+/* Between gc's look at who has what open and its deletions it reads layers. */
+static ssize_t open_late(int fd, void *buffer, size_t len, off_t offset)
+{
+    char link[64], path[512] = "";
+    bough_sealed sealed;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (readlink(link, path, sizeof path - 1) > 0 && strstr(path, ".layer") != NULL) {
+        bough__os.pread = real_pread;
+        late_store = fixture_open();
+        opened_late = open_layer(late_store, "b40");
+        left_late = open_layer(late_store, "b7");
+        ASSERT_OK(bough_branch_reset(&sealed, late_store, "b7", "main", NULL));
+        bough_sealed_release(&sealed);
+    }
+    return real_pread(fd, buffer, len, offset);
+}
+
+/* Who comes after the look is in the way of the deletion of his branch, and of no other. */
+TEST(opened_after_the_look)
+{
+    enum { COUNT = 70 }; /* three batches */
+    bough_store *store = fixture_store(8);
+    bough_options options = BOUGH_OPTIONS_INIT;
+    bough_branches made = {0};
+    bough_collection collection = {0};
+    char text[COUNT][8];
+    const char *names[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(text[i], sizeof text[i], "b%d", i);
+        names[i] = text[i];
+    }
+    options.ttl_ms = 1;
+    ASSERT_OK(bough_branch_create(&made, store, names, COUNT, "main", &options));
+    bough_branches_release(&made);
+    fixture_write(store, "b40", 1, 'x');
+    fixture_write(store, "b7", 1, 'x');
+    usleep(5000);
+    real_pread = bough__os.pread;
+    bough__os.pread = open_late;
+    ASSERT_OK(bough_gc(&collection, store, -1, false, NULL));
+    ck_assert(bough__os.pread == real_pread);
+    ck_assert_uint_eq(collection.dropped.count, COUNT - 2);
+    ck_assert_str_eq(collection.dropped.items[0].name, "b69"); /* from the newest */
+    ck_assert_str_eq(collection.dropped.items[COUNT - 3].name, "b0");
+    bough_collection_release(&collection);
+    ck_assert(fixture_has(store, "b40") && fixture_has(store, "b7"));
+    ck_assert(!bough__layer_is_doubtful(opened_late));
+    bough__layer_close(opened_late);
+    bough__layer_close(left_late);
+    bough_store_close(late_store);
+    ASSERT_OK(bough_gc(&collection, store, -1, false, NULL));
+    ck_assert_uint_eq(collection.dropped.count, 2);
+    bough_collection_release(&collection);
+    assert_whole(store);
+    bough_store_close(store);
+}
+
 /* ---- damage, dry runs ---- */
 
 static uint64_t store_sum(void)
@@ -1055,6 +1126,7 @@ int main(void)
         CASE(a_layer_on_its_way),
         CASE(an_import_over_what_was_put_back),
         CASE(branches_with_an_end),
+        CASE(opened_after_the_look),
         CASE(a_dry_run),
         CASE(a_damaged_node),
         CASE(a_catalog_of_yesterday),
