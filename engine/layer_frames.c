@@ -11,6 +11,8 @@
 /* Dead frames are looked at when there are so many of them. */
 #define RECYCLE_FRAMES 64u
 #define RECYCLE_SLACK (512u << 10)
+/* Free frames without a neighbour are used when they are more than this share of the layer. */
+#define ALONE_SHARE 8
 
 int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
                               const struct bough__layer_slot *slot, const struct bough__overlay *overlay)
@@ -157,18 +159,26 @@ int bough__layer_become_writer(struct bough__layer *layer)
     return rc;
 }
 
+/* A layer has that many dead frames more than it needs: a look at each frame as it dies would scatter what is written
+ * together. */
+static size_t enough_frames(const struct bough__layer *layer)
+{
+    size_t slack = RECYCLE_SLACK / layer->block_size;
+    return slack < RECYCLE_FRAMES ? slack : RECYCLE_FRAMES;
+}
+
 bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame)
 {
-    if (bough__recycler_take(&layer->recycler, out_frame))
+    if (layer->fd < 0)
+        return false;
+    size_t enough = enough_frames(layer), alone = enough + layer->slot.frame_count / ALONE_SHARE;
+    if (bough__recycler_take(&layer->recycler, out_frame, alone))
         return true;
     /* A reader without permission to write holds a lock on the file instead of a pin. What is made ready before he
      * came was dead before he came. */
-    if (layer->fd < 0)
-        return false;
-    size_t slack = RECYCLE_SLACK / layer->block_size;
-    if (!bough__recycler_is_worthwhile(&layer->recycler, slack < RECYCLE_FRAMES ? slack : RECYCLE_FRAMES) ||
+    if (!bough__recycler_is_worthwhile(&layer->recycler, enough) ||
         bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
         return false;
     bough__recycler_refill(&layer->recycler, &layer->shm);
-    return bough__recycler_take(&layer->recycler, out_frame);
+    return bough__recycler_take(&layer->recycler, out_frame, alone);
 }

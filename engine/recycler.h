@@ -44,6 +44,7 @@ struct bough__recycler {
     uint64_t parked_oldest;           /* the oldest pin then */
     struct bough__dead_frames ready;  /* free */
     size_t taken;                     /* of ready, by the open transaction */
+    size_t single_from;               /* ready.items from here on have no neighbour that is ready */
     struct bough__page_table struck;  /* frame -> the transaction of another process that took it; what is known above
                                        * of a death up to then no longer holds, and goes now and then */
     unsigned looks, parked_looks;
@@ -62,8 +63,9 @@ void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame, ui
 int bough__recycler_add(struct bough__recycler *recycler, const struct bough__frames *all, uint64_t txn);
 /* Adds the frames that no record tells of, for a checkpoint's list: those that were never born. */
 int bough__recycler_unborn(struct bough__frames *to, struct bough__recycler *recycler);
-/* Hands out a free frame that is ready; false: none. */
-bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame);
+/* Hands out a free frame that is ready; false: none. Those with a free neighbour go first, since frames side by side are
+ * written with one call and reach the disk in one piece; of those without, `leave` stay. */
+bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame, size_t leave);
 /* Looks at the pins and makes some frames ready, where there are any. */
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm);
 /* Are there frames enough to look at (`enough`, or extents)? A look at each frame as it dies would cost a system call a

@@ -105,12 +105,12 @@ static void write_elsewhere(struct truth *truth)
     publish(truth);
 }
 
-static bool take(struct truth *truth, uint64_t *out_frame)
+static bool take(struct truth *truth, uint64_t *out_frame, size_t leave)
 {
-    bool is_there = bough__recycler_take(&truth->recycler, out_frame);
+    bool is_there = bough__recycler_take(&truth->recycler, out_frame, leave);
     if (!is_there) {
         bough__recycler_refill(&truth->recycler, &truth->shm);
-        is_there = bough__recycler_take(&truth->recycler, out_frame);
+        is_there = bough__recycler_take(&truth->recycler, out_frame, leave);
     }
     if (is_there)
         ck_assert_msg(!truth->is_used[*out_frame], "frame %llu is in use", (unsigned long long)*out_frame);
@@ -121,8 +121,9 @@ static void write_here(struct truth *truth)
 {
     bool commits = harness_below(&truth->random, 4) != 0;
     uint64_t frame = 0, frames[4], count = 0;
+    size_t leave = harness_below(&truth->random, 3) * 40;
     for (uint64_t i = 1 + harness_below(&truth->random, 4); i > 0; i--) {
-        if (!take(truth, &frame))
+        if (!take(truth, &frame, leave))
             break;
         for (uint64_t k = 0; k < count; k++)
             ck_assert_uint_ne(frames[k], frame);
@@ -154,7 +155,7 @@ static void checkpoint(struct truth *truth)
 static void take_all(struct truth *truth)
 {
     uint64_t frame = 0, count = 0, expected = 0;
-    while (take(truth, &frame)) {
+    while (take(truth, &frame, 0)) {
         truth->is_used[frame] = true;
         count++;
     }
@@ -181,6 +182,54 @@ TEST(hands_out_what_is_free_and_nothing_else)
         end(truth);
         free(truth);
     }
+}
+
+static uint64_t taken_frame(struct truth *truth, size_t leave)
+{
+    uint64_t frame = 0;
+    ck_assert(bough__recycler_take(&truth->recycler, &frame, leave));
+    return frame;
+}
+
+static void dies(struct truth *truth, uint64_t frame)
+{
+    bough__recycler_died(&truth->recycler, frame, 1, truth->txn);
+}
+
+/* Frames side by side are one write and one piece for the disk. */
+TEST(a_transaction_begins_where_two_frames_are_free_side_by_side)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    uint64_t none = 0;
+    start(truth, 1);
+    const uint64_t dead[] = {1005, 1001, 1031, 1003, 1010, 1030, 1002, 1020};
+    truth->txn++;
+    publish(truth);
+    for (unsigned i = 0; i < sizeof dead / sizeof dead[0]; i++)
+        dies(truth, dead[i]);
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert_uint_eq(taken_frame(truth, 4), 1001);
+    ck_assert_uint_eq(taken_frame(truth, 4), 1002);
+    bough__recycler_settle(&truth->recycler, true);
+    /* 1003 is alone now. A transaction that is rolled back takes nothing away. */
+    for (int turn = 0; turn < 2; turn++) {
+        ck_assert_uint_eq(taken_frame(truth, 4), 1030);
+        ck_assert_uint_eq(taken_frame(truth, 4), 1031);
+        bough__recycler_settle(&truth->recycler, turn == 1);
+    }
+    ck_assert(!bough__recycler_take(&truth->recycler, &none, 4));
+    (void)taken_frame(truth, 3);
+    bough__recycler_settle(&truth->recycler, false);
+    /* Those that were left find neighbours among what dies later. */
+    truth->txn++;
+    publish(truth);
+    dies(truth, 1011);
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert_uint_eq(taken_frame(truth, 3), 1010);
+    ck_assert_uint_eq(taken_frame(truth, 3), 1011);
+    ck_assert(!bough__recycler_take(&truth->recycler, &none, 3));
+    end(truth);
+    free(truth);
 }
 
 static size_t allocated;
@@ -240,7 +289,7 @@ TEST(without_memory_nothing_is_handed_out_twice)
     bough__os = calls;
     for (int i = 0; i < 50; i++)
         write_elsewhere(truth);
-    while (take(truth, &frame))
+    while (take(truth, &frame, 0))
         truth->is_used[frame] = true;
     end(truth);
     free(truth);
@@ -250,6 +299,7 @@ int main(void)
 {
     const struct harness_case cases[] = {
         CASE(hands_out_what_is_free_and_nothing_else),
+        CASE(a_transaction_begins_where_two_frames_are_free_side_by_side),
         CASE(a_record_of_another_costs_the_same_however_much_is_free),
         CASE(without_memory_nothing_is_handed_out_twice),
     };
