@@ -61,6 +61,8 @@ int bough__layer_openers(int32_t out_pids[BOUGH__OPENERS_MAX], size_t *out_count
 int bough__layer_take(struct bough__layer *layer, uint32_t timeout_ms);
 /* The same, and alone: BOUGH_BUSY when any other handle or process has the layer open, unless force. */
 int bough__layer_seize(struct bough__layer *layer, bool force, uint32_t timeout_ms);
+/* Returns when the writer's lock is free, or was for a moment, or the time is over. */
+void bough__layer_wait_writer(struct bough__layer *layer, uint64_t max_us);
 /* To be called by who took or seized the layer, before the catalog's row of its branch is changed so that it names
  * another layer, or is deleted: from now on everyone looks at the row before a transaction. See move.c. */
 void bough__layer_doubt(struct bough__layer *layer);

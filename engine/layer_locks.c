@@ -57,6 +57,11 @@ void bough__layer_unlock_writer(struct bough__layer *layer)
     pthread_mutex_unlock(&layer->mutex);
 }
 
+void bough__layer_wait_writer(struct bough__layer *layer, uint64_t max_us)
+{
+    bough__shm_wait_writer(&layer->shm, max_us);
+}
+
 static int wait_for(int (*try)(struct bough__layer *layer, bool force), struct bough__layer *layer, bool force,
                     uint32_t timeout_ms)
 {

@@ -303,7 +303,7 @@ void bough__os_unlock(int fd, uint64_t byte, uint64_t len_bytes)
         continue;
 }
 
-static uint64_t monotonic_us(void)
+uint64_t bough__os_monotonic_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -314,11 +314,11 @@ int bough__os_lock_wait(int fd, uint64_t byte, enum bough__lock_kind kind, uint3
 {
     /* The kernel's waiting lock has no timeout, and a library owns no signal to interrupt it with. Short naps at first,
      * since what is waited for lasts about as long as one fdatasync. */
-    uint64_t end_us = monotonic_us() + (uint64_t)timeout_ms * 1000;
+    uint64_t end_us = bough__os_monotonic_us() + (uint64_t)timeout_ms * 1000;
     uint64_t nap_us = 50;
     for (;;) {
         int rc = bough__os_lock(fd, byte, kind, path);
-        uint64_t now_us = monotonic_us();
+        uint64_t now_us = bough__os_monotonic_us();
         if (rc != BOUGH_BUSY || now_us >= end_us)
             return rc;
         uint64_t left_us = end_us - now_us;

@@ -97,6 +97,7 @@ bool bough__os_start_thread(pthread_t *out, void *(*run)(void *context), void *c
 /* This boot of the machine, as 16 bytes; all zero when the system does not say. */
 void bough__os_boot_id(uint8_t out[16]);
 int bough__os_random(void *buffer, size_t len_bytes); /* getrandom */
+uint64_t bough__os_monotonic_us(void);                /* since some time before this process began */
 int64_t bough__os_now_ms(void);                       /* wall clock, since 1970 UTC */
 /* Since this boot of the machine, the same for all processes, to about 4 ms. No system call. */
 uint64_t bough__os_uptime_ms(void);

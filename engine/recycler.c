@@ -78,13 +78,18 @@ static bool is_struck(const struct bough__recycler *recycler, uint64_t frame, ui
     return taken != NULL && death <= taken->frame;
 }
 
-static void list_clean(const struct bough__recycler *recycler, struct bough__dead_frames *list, size_t from)
+/* *mark goes on to mean the same entry, or the one after it. */
+static void list_clean(const struct bough__recycler *recycler, struct bough__dead_frames *list, size_t from,
+                       size_t *mark)
 {
-    size_t kept = from;
+    size_t kept = from, marked = *mark;
     for (size_t i = from; i < list->count; i++)
         if (!is_struck(recycler, list->items[i].frame, list->items[i].death))
             list->items[kept++] = list->items[i];
+        else if (i < *mark)
+            marked--;
     list->count = kept;
+    *mark = marked;
 }
 
 static int extents_clean(struct bough__frames *extents, const struct bough__page_table *struck)
@@ -110,6 +115,14 @@ static int by_frame(const void *a, const void *b)
 {
     const struct bough__dead_frame *x = a, *y = b;
     return (x->frame > y->frame) - (x->frame < y->frame);
+}
+
+/* Room for more without a move in between, which would leave single_from behind. */
+static void ready_compact(struct bough__recycler *recycler)
+{
+    size_t gone = recycler->ready.first;
+    list_compact(&recycler->ready);
+    recycler->single_from = recycler->single_from > gone ? recycler->single_from - gone : 0;
 }
 
 /* Ascending; those with a neighbour come first. Without memory all count as such. */
@@ -145,10 +158,10 @@ static void clean(struct bough__recycler *recycler)
 {
     if (recycler->struck.count == 0)
         return;
-    list_clean(recycler, &recycler->dead, recycler->dead.first);
-    list_clean(recycler, &recycler->parked, recycler->parked.first);
-    list_clean(recycler, &recycler->ready, recycler->ready.first + recycler->taken);
-    arrange(recycler);
+    size_t none = 0;
+    list_clean(recycler, &recycler->dead, recycler->dead.first, &none);
+    list_clean(recycler, &recycler->parked, recycler->parked.first, &none);
+    list_clean(recycler, &recycler->ready, recycler->ready.first + recycler->taken, &recycler->single_from);
     if (recycler->extents.at < recycler->extents.count &&
         extents_clean(&recycler->extents, &recycler->struck) != BOUGH_OK)
         bough__frames_release(&recycler->extents); /* rather lose them until the next checkpoint than use one twice */
@@ -168,7 +181,7 @@ static void forget(struct bough__recycler *recycler)
     list_release(&recycler->ready);
     bough__frames_release(&recycler->extents);
     bough__page_table_release(&recycler->struck);
-    recycler->taken = 0;
+    recycler->taken = recycler->single_from = 0;
 }
 
 /* ---- what is known ---- */
@@ -350,8 +363,8 @@ static uint64_t kept_back(const struct bough__recycler *recycler, const struct l
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm)
 {
     struct look look;
-    list_compact(&recycler->ready);
-    size_t enough = recycler->ready.count + BATCH;
+    ready_compact(recycler);
+    size_t before = recycler->ready.count, enough = before + BATCH;
     bool is_blocked = recycler->parked.count != 0 || recycler->extents.at < recycler->extents.count;
     look.pin_count = bough__shm_pinned(shm, look.pins, &look.oldest_is_behind,
                                        is_blocked && recycler->looks++ % PATIENCE == PATIENCE - 1);
@@ -369,7 +382,8 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
         sort_out(recycler, &look, &recycler->dead.items[recycler->dead.first++]);
     look_at_parked(recycler, &look);
     bough__shm_note_kept(shm, kept_back(recycler, &look));
-    arrange(recycler);
+    if (recycler->ready.count != before)
+        arrange(recycler);
 }
 
 bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough)

@@ -63,8 +63,8 @@ void bough__recycler_strike(struct bough__recycler *recycler, uint64_t frame, ui
 int bough__recycler_add(struct bough__recycler *recycler, const struct bough__frames *all, uint64_t txn);
 /* Adds the frames that no record tells of, for a checkpoint's list: those that were never born. */
 int bough__recycler_unborn(struct bough__frames *to, struct bough__recycler *recycler);
-/* Hands out a free frame that is ready; false: none. Those with a free neighbour go first, since frames side by side are
- * written with one call and reach the disk in one piece; of those without, `leave` stay. */
+/* Hands out a free frame that is ready; false: none. Those with a free neighbour go first, since frames side by side
+ * are written with one call and reach the disk in one piece; of those without, `leave` stay. */
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame, size_t leave);
 /* Looks at the pins and makes some frames ready, where there are any. */
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm);

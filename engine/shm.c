@@ -7,18 +7,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-#define SHM_MAGIC 0x36304d4853474842u /* "BHGSHM06" in memory of a little-endian machine */
+#define SHM_MAGIC 0x37304d4853474842u /* "BHGSHM07" in memory of a little-endian machine */
 #define SHM_SIZE 28672
 #define LOCK_DEAD_MAN 0
 #define LOCK_CLOSING 2
 #define LOCK_OPENERS 16
 #define LOCKS 128 /* bytes for each number */
 _Static_assert(LOCK_OPENERS + BOUGH__SHM_OPENERS <= LOCKS, "openers have bytes of their own");
+
+#define WAITED 0x80000000u /* somebody sleeps until the writer's lock is free */
 
 /* Lives in memory that only processes of one machine share, so native integers do. */
 struct bough__shm_map {
@@ -34,7 +39,7 @@ struct bough__shm_map {
     _Atomic uint64_t pins[BOUGH__SHM_PINS]; /* opener's index + 1, 8 bits; transaction + 1, 56 bits */
     _Atomic uint64_t trees[BOUGH__SHM_PINS]; /* place of the top node that the pin beside it reads from */
     _Atomic uint64_t times[BOUGH__SHM_PINS]; /* when the pin beside it was set: milliseconds of uptime */
-    _Atomic uint32_t writer; /* opener's index + 1; 0: nobody */
+    _Atomic uint32_t writer; /* opener's index + 1, and WAITED; 0: nobody */
     _Atomic uint64_t kept_frames; /* dead ones that pins kept back when the writer last looked */
     _Atomic int64_t left_by; /* id of the branch that has another layer now, or is about to; 0: none */
 };
@@ -203,12 +208,22 @@ static void clear_pins(struct bough__shm *shm, int opener)
             atomic_store(&shm->map->pins[i], 0);
 }
 
+static void wake_one(struct bough__shm *shm)
+{
+    syscall(SYS_futex, &shm->map->writer, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
 /* What a process left that had this number and died. The number's lock is ours, so nobody is it now. */
 static void clear_number(struct bough__shm *shm, int opener)
 {
-    uint32_t dead = (uint32_t)opener + 1;
     clear_pins(shm, opener);
-    atomic_compare_exchange_strong(&shm->map->writer, &dead, 0);
+    uint32_t owner = atomic_load(&shm->map->writer);
+    while ((owner & ~WAITED) == (uint32_t)opener + 1)
+        if (atomic_compare_exchange_strong(&shm->map->writer, &owner, 0)) {
+            if (owner & WAITED)
+                wake_one(shm);
+            break;
+        }
 }
 
 static int name_opener(struct bough__shm *shm)
@@ -450,27 +465,60 @@ static bool bury_writer(struct bough__shm *shm, uint32_t owner)
     return true;
 }
 
+/* Whoever was woken and comes too late tells the present owner of those who sleep on; so does he who comes in time. */
+static uint32_t hand_on(struct bough__shm *shm)
+{
+    return atomic_exchange(&shm->was_woken, false) ? WAITED : 0;
+}
+
 int bough__shm_lock_writer(struct bough__shm *shm)
 {
     if (shm->is_private)
         return refuse_private(shm);
-    uint32_t owner = 0, mine = (uint32_t)shm->opener + 1;
+    uint32_t owner = 0, others = hand_on(shm), mine = ((uint32_t)shm->opener + 1) | others;
     if (atomic_compare_exchange_strong(&shm->map->writer, &owner, mine))
         return BOUGH_OK;
     uint32_t nobody = 0;
-    if (bury_writer(shm, owner) && atomic_compare_exchange_strong(&shm->map->writer, &nobody, mine))
+    if (bury_writer(shm, owner & ~WAITED) && atomic_compare_exchange_strong(&shm->map->writer, &nobody, mine))
         return BOUGH_OK;
+    if (others != 0)
+        atomic_compare_exchange_strong(&shm->map->writer, &owner, owner | others);
     return bough__fail(BOUGH_BUSY, "%s: another process is writing", shm->path);
 }
 
 void bough__shm_unlock_writer(struct bough__shm *shm)
 {
-    atomic_store(&shm->map->writer, 0);
+    if (atomic_exchange(&shm->map->writer, 0) & WAITED)
+        wake_one(shm);
+}
+
+/* True: it was woken. */
+static bool sleep_on_writer(struct bough__shm *shm, uint32_t owner, uint64_t max_us)
+{
+    struct timespec most = {(time_t)(max_us / 1000000), (long)(max_us % 1000000) * 1000};
+    long rc = syscall(SYS_futex, &shm->map->writer, FUTEX_WAIT, owner, &most, NULL, 0);
+    if (rc == 0)
+        atomic_store(&shm->was_woken, true);
+    return rc == 0;
+}
+
+void bough__shm_wait_writer(struct bough__shm *shm, uint64_t max_us)
+{
+    uint64_t now = bough__os_monotonic_us(), end = now + max_us;
+    for (; !shm->is_private && now < end; now = bough__os_monotonic_us()) {
+        uint32_t owner = atomic_load(&shm->map->writer);
+        if (owner == 0)
+            return;
+        if (!(owner & WAITED) && !atomic_compare_exchange_strong(&shm->map->writer, &owner, owner | WAITED))
+            continue;
+        if (sleep_on_writer(shm, owner | WAITED, end - now))
+            return;
+    }
 }
 
 bool bough__shm_writer_is_in(struct bough__shm *shm)
 {
-    uint32_t owner = atomic_load(&shm->map->writer);
+    uint32_t owner = atomic_load(&shm->map->writer) & ~WAITED;
     return !shm->is_private && owner != 0 && (owner == (uint32_t)shm->opener + 1 || is_alive(shm, owner));
 }
 

@@ -12,7 +12,8 @@
  *     2   closing: held while an opener finds out whether it is the last, so that two cannot both say no
  *    16+i opener i: names the process in pids[i]
  * The writer lock itself is a word with the opener's number, so that a transaction takes it without a system call. Who
- * finds it taken tries the owner's lock: he lives while he holds it, and nobody can become him while another does.
+ * finds it taken tries the owner's lock: he lives while he holds it, and nobody can become him while another does. Who
+ * wants to wait for it marks the word and sleeps on it (futex(2)); the owner then makes one call more, to wake one.
  * Order: closing before dead-man (exclusive); writer before dead-man (seize). Nobody waits for the writer lock while
  * holding closing.
  *
@@ -71,6 +72,7 @@ struct bough__shm {
      * cannot write. */
     bool is_private;
     int private_code;     /* BOUGH_IO or BOUGH_FULL: why */
+    _Atomic bool was_woken; /* by one who gave the writer's lock up, and nobody here has asked for it since */
 };
 
 /* Opens run/NUMBER.shm below directory. *out_first: this process is the first and holds the dead-man lock exclusively;
@@ -96,7 +98,10 @@ uint64_t bough__shm_newest(const struct bough__shm *shm);
 
 /* BOUGH_BUSY when another process's writer is in. */
 int bough__shm_lock_writer(struct bough__shm *shm);
+/* Wakes one of those who wait. */
 void bough__shm_unlock_writer(struct bough__shm *shm);
+/* Returns when the writer's lock is free, or was, or the time is over. Whose owner died is free for who asks for it. */
+void bough__shm_wait_writer(struct bough__shm *shm, uint64_t max_us);
 bool bough__shm_writer_is_in(struct bough__shm *shm);
 /* The dead-man lock exclusively, against openers in other processes; BOUGH_BUSY when there are some. */
 int bough__shm_seize(struct bough__shm *shm);

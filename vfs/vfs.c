@@ -15,6 +15,7 @@
  * default when this one was registered, on the same sqlite3_file: szOsFile is the larger of both.
  */
 #include "vfs.h"
+#include "wait.h"
 
 #include "error.h"
 #include "os.h"
@@ -280,7 +281,7 @@ static int vfs_randomness(sqlite3_vfs *vfs, int room, char *out)
 static int vfs_sleep(sqlite3_vfs *vfs, int microseconds)
 {
     (void)vfs;
-    return system_vfs->xSleep(system_vfs, microseconds);
+    return bough__wait_put_off(microseconds) ? microseconds : system_vfs->xSleep(system_vfs, microseconds);
 }
 
 static int vfs_current_time(sqlite3_vfs *vfs, double *out)

@@ -61,6 +61,7 @@ struct bough__file {
     struct bough__txn *txn;      /* exactly while a lock above SHARED is held */
     uint64_t state;              /* the transaction that is pinned, or was just committed */
     int lock;
+    uint32_t unslept_us;         /* see wait.h */
     bool is_readonly;
     bool is_fixed;               /* one state from open to close, whatever others commit */
     uint32_t page_bytes;         /* of the page 1 that SQLite last read or wrote, 0: none */
