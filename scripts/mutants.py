@@ -77,7 +77,7 @@ MUTANTS = [
      "vfs_wait", "what_was_not_slept_is_made_up_for"),
     ("I5-neighbours", "neighbours are looked for where the last list had them", "engine/recycler.c",
      "    recycler->single_from = recycler->single_from > gone ? recycler->single_from - gone : 0;", "    (void)gone;",
-     "test_recycler", "hands_out_what_is_free_and_nothing_else"),
+     "test_recycler", "a_transaction_begins_where_two_frames_are_free_side_by_side"),
     ("I7", "a dead writer's lock stays", "engine/shm.c",
      "    clear_number(shm, (int)owner - 1);\n    (void)lock_byte", "    (void)lock_byte",
      "test_hazards", "taking_a_dead_writers_place"),

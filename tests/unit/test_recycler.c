@@ -220,6 +220,9 @@ TEST(a_transaction_begins_where_two_frames_are_free_side_by_side)
     ck_assert(!bough__recycler_take(&truth->recycler, &none, 4));
     (void)taken_frame(truth, 3);
     bough__recycler_settle(&truth->recycler, false);
+    /* Nothing new, and still nothing side by side. */
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert(!bough__recycler_take(&truth->recycler, &none, 4));
     /* Those that were left find neighbours among what dies later. */
     truth->txn++;
     publish(truth);
