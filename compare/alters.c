@@ -9,130 +9,18 @@
 #include "alters.h"
 
 #include "added_columns.h"
-#include "columns.h"
+#include "alters_work.h"
 #include "schema_copy.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A table all of whose columns have partners, some of them under other names, and maybe more behind them. */
-struct candidate {
-    size_t change; /* among those of the schema */
-    struct bough__names old_names, new_names;
-    struct bough__names added, generated; /* names of new columns; "" in `generated` where it is not */
-    struct bough__names definitions;      /* of these, as found in this round */
-    struct bough__names values;           /* and what rows get there */
-    bool is_quoted;                       /* the new names are written in quotes, and so SQLite keeps them */
-    bool is_given_up;
-};
-
-struct work {
-    sqlite3 *from, *to;
-    const struct bough__schema_changes *schema;
-    struct candidate *candidates;
-    size_t count;
-    sqlite3 *copy;
-};
-
-/* ---- candidates ---- */
-
-static bool is_altered_table(const struct bough__schema_change *change)
-{
-    return !strcmp(change->type, "table") && (change->change == BOUGH_CHANGED || change->change == BOUGH_RENAMED);
-}
-
-/* Nothing but the name. */
-static bool is_only_renamed(const struct bough__schema_change *change)
-{
-    return change->change == BOUGH_RENAMED && !strcmp(bough__schema_body(change->from_sql, change->type),
-                                                      bough__schema_body(change->to_sql, change->type));
-}
-
-static const char *name_in_from(const struct bough__schema_change *change)
-{
-    return change->old_name ? change->old_name : change->name;
-}
-
-static int collect_names(struct candidate *candidate, const struct bough__columns *from,
-                         const struct bough__columns *to)
-{
-    for (size_t i = 0; i < from->count; i++) {
-        const char *old_name = from->items[i].name;
-        const char *new_name = to->items[i].name;
-
-        if (strcmp(old_name, new_name) != 0 &&
-            (!bough__names_add(&candidate->old_names, old_name) || !bough__names_add(&candidate->new_names, new_name)))
-            return SQLITE_NOMEM;
-    }
-    for (size_t i = from->count; i < to->count; i++) {
-        if (!bough__names_add(&candidate->added, to->items[i].name) ||
-            !bough__names_add(&candidate->generated, to->items[i].is_hidden ? "generated" : ""))
-            return SQLITE_NOMEM;
-    }
-    return SQLITE_OK;
-}
-
-/* The columns of one in their order, then more. */
-static bool is_prefix(const struct bough__columns *from, const struct bough__columns *to)
-{
-    bool same = from->count <= to->count;
-
-    for (size_t i = 0; same && i < from->count; i++)
-        same = from->items[i].partner == i;
-    return same;
-}
-
-static int read_candidate(struct candidate *candidate, sqlite3 **out_failed, const struct work *work,
-                          const struct bough__schema_change *change)
-{
-    struct bough__columns before = {NULL, 0};
-    struct bough__columns after = {NULL, 0};
-    const struct bough__columns_side from = {&before, work->from, name_in_from(change)};
-    const struct bough__columns_side to = {&after, work->to, change->name};
-    int rc = SQLITE_OK;
-
-    *out_failed = work->from;
-    rc = bough__columns_read(&before, from.handle, from.table);
-    if (rc == SQLITE_OK) {
-        *out_failed = work->to;
-        rc = bough__columns_read(&after, to.handle, to.table);
-    }
-    if (rc == SQLITE_OK)
-        rc = bough__columns_match(out_failed, &from, &to);
-    if (rc == SQLITE_OK && is_prefix(&before, &after))
-        rc = collect_names(candidate, &before, &after);
-    bough__columns_release(&before);
-    bough__columns_release(&after);
-    return rc;
-}
-
-static int find_candidates(struct work *work, sqlite3 **out_failed)
-{
-    int rc = SQLITE_OK;
-
-    for (size_t i = 0; rc == SQLITE_OK && i < work->schema->count; i++) {
-        struct candidate *items = NULL;
-
-        if (!is_altered_table(&work->schema->items[i]) || is_only_renamed(&work->schema->items[i]))
-            continue;
-        items = bough__grow(work->candidates, work->count, sizeof items[0]);
-        if (!items)
-            return SQLITE_NOMEM;
-        work->candidates = items;
-        items += work->count++;
-        *items = (struct candidate){.change = i};
-        rc = read_candidate(items, out_failed, work, &work->schema->items[i]);
-        if (rc == SQLITE_OK && !items->old_names.count && !items->added.count)
-            work->count--;
-    }
-    return rc;
-}
-
 /* ---- trying ---- */
 
-static char *statement_of(const struct work *work, const struct candidate *candidate, size_t column)
+static char *statement_of(const struct bough__alter_work *work, const struct bough__alter_candidate *candidate,
+                          size_t column)
 {
-    const char *table = name_in_from(&work->schema->items[candidate->change]);
+    const char *table = bough__alter_name_in_from(&work->schema->items[candidate->change]);
 
     return sqlite3_mprintf(candidate->is_quoted ? "ALTER TABLE \"%w\" RENAME COLUMN \"%w\" TO \"%w\""
                                                 : "ALTER TABLE \"%w\" RENAME COLUMN \"%w\" TO %s",
@@ -159,13 +47,13 @@ static bool are_plain(const struct bough__names *names)
 }
 
 /* Unquoted names first, as people write them; then quoted ones, since the first may be words of SQL; then none. */
-static void try_otherwise(struct candidate *candidate)
+static void try_otherwise(struct bough__alter_candidate *candidate)
 {
     candidate->is_given_up = candidate->is_quoted;
     candidate->is_quoted = true;
 }
 
-static int run_owned(struct work *work, char *sql)
+static int run_owned(struct bough__alter_work *work, char *sql)
 {
     int rc = sql ? sqlite3_exec(work->copy, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
 
@@ -173,13 +61,15 @@ static int run_owned(struct work *work, char *sql)
     return rc;
 }
 
-static char *addition_of(const struct work *work, const struct candidate *candidate, size_t column)
+static char *addition_of(const struct bough__alter_work *work, const struct bough__alter_candidate *candidate,
+                         size_t column)
 {
-    return sqlite3_mprintf("ALTER TABLE \"%w\" ADD COLUMN %s", name_in_from(&work->schema->items[candidate->change]),
+    return sqlite3_mprintf("ALTER TABLE \"%w\" ADD COLUMN %s",
+                           bough__alter_name_in_from(&work->schema->items[candidate->change]),
                            candidate->definitions.items[column]);
 }
 
-static int add_value(struct candidate *candidate, size_t column)
+static int add_value(struct bough__alter_candidate *candidate, size_t column)
 {
     char *value = NULL;
     int rc = bough__added_value(&value, candidate->definitions.items[column], candidate->added.items[column],
@@ -194,7 +84,7 @@ static int add_value(struct candidate *candidate, size_t column)
 }
 
 /* Its columns are renamed; what its text still lacks are columns to add. */
-static int run_additions(struct work *work, struct candidate *candidate)
+static int run_additions(struct bough__alter_work *work, struct bough__alter_candidate *candidate)
 {
     const struct bough__schema_change *change = &work->schema->items[candidate->change];
     char *text = NULL;
@@ -204,7 +94,7 @@ static int run_additions(struct work *work, struct candidate *candidate)
     bough__names_release(&candidate->values);
     if (!candidate->added.count)
         return SQLITE_OK;
-    rc = bough__schema_copy_text(&text, work->copy, change->type, name_in_from(change));
+    rc = bough__schema_copy_text(&text, work->copy, change->type, bough__alter_name_in_from(change));
     if (rc == SQLITE_OK && text)
         rc = bough__added_definitions(&candidate->definitions, bough__schema_body(text, change->type),
                                       bough__schema_body(change->to_sql, change->type), candidate->added.count);
@@ -219,7 +109,7 @@ static int run_additions(struct work *work, struct candidate *candidate)
     return rc;
 }
 
-static int run_candidate(struct work *work, struct candidate *candidate)
+static int run_candidate(struct bough__alter_work *work, struct bough__alter_candidate *candidate)
 {
     int rc = SQLITE_OK;
 
@@ -228,31 +118,87 @@ static int run_candidate(struct work *work, struct candidate *candidate)
     return rc == SQLITE_OK ? run_additions(work, candidate) : rc;
 }
 
-/* Would the table be as `to` has it, but for its name? The text may name the table itself. */
-static int is_candidate_right(bool *out, const struct work *work, const struct candidate *candidate)
+/* Is the table there under its new name, and for the rest as `to` has it? */
+static int has_body(bool *out, const struct bough__alter_work *work, const struct bough__schema_change *change)
+{
+    char *text = NULL;
+    int rc = bough__schema_copy_text(&text, work->copy, change->type, change->name);
+
+    *out = text && !strcmp(bough__schema_body(text, change->type), bough__schema_body(change->to_sql, change->type));
+    free(text);
+    return rc;
+}
+
+/* Tables whose own names wait are renamed to see what comes out, since the text may name the table itself. */
+static int is_candidate_right(bool *out, const struct bough__alter_work *work,
+                              const struct bough__alter_candidate *candidate)
 {
     const struct bough__schema_change *change = &work->schema->items[candidate->change];
-    char *text = NULL;
     char *sql = NULL;
     int rc = SQLITE_OK;
 
     if (change->change == BOUGH_CHANGED)
         return bough__schema_copy_has(out, work->copy, change->type, change->name, change->to_sql);
+    if (work->renames_tables)
+        return has_body(out, work, change);
     *out = false;
     sql = sqlite3_mprintf("SAVEPOINT s; ALTER TABLE \"%w\" RENAME TO \"%w\"", change->old_name, change->name);
     rc = sql ? sqlite3_exec(work->copy, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
     if (rc == SQLITE_OK)
-        rc = bough__schema_copy_text(&text, work->copy, change->type, change->name);
-    *out = text && !strcmp(bough__schema_body(text, change->type), bough__schema_body(change->to_sql, change->type));
-    free(text);
+        rc = has_body(out, work, change);
     sqlite3_free(sql);
     sqlite3_exec(work->copy, "ROLLBACK TO s; RELEASE s", NULL, NULL, NULL);
     return rc == SQLITE_NOMEM ? rc : SQLITE_OK;
 }
 
+/* ---- names of tables ---- */
+
+static bool is_renamed_table(const struct bough__schema_change *change)
+{
+    return !strcmp(change->type, "table") && change->change == BOUGH_RENAMED;
+}
+
+static bool has_renamed_tables(const struct bough__schema_changes *schema)
+{
+    for (size_t i = 0; i < schema->count; i++) {
+        if (is_renamed_table(&schema->items[i]))
+            return true;
+    }
+    return false;
+}
+
+static char *renaming_of(const struct bough__schema_change *change)
+{
+    return sqlite3_mprintf("ALTER TABLE \"%w\" RENAME TO \"%w\"", change->old_name, change->name);
+}
+
+/* With legacy_alter_table off SQLite changes what names the table: foreign keys, views, triggers. */
+static int run_renames(struct bough__alter_work *work)
+{
+    int rc = sqlite3_exec(work->copy, "PRAGMA legacy_alter_table = OFF", NULL, NULL, NULL);
+
+    for (size_t i = 0; rc == SQLITE_OK && i < work->schema->count; i++) {
+        if (is_renamed_table(&work->schema->items[i]))
+            rc = run_owned(work, renaming_of(&work->schema->items[i]));
+    }
+    return rc == SQLITE_OK ? sqlite3_exec(work->copy, "PRAGMA legacy_alter_table = ON", NULL, NULL, NULL) : rc;
+}
+
+static int are_renamed_right(bool *out, const struct bough__alter_work *work)
+{
+    int rc = SQLITE_OK;
+
+    *out = true;
+    for (size_t i = 0; rc == SQLITE_OK && *out && i < work->schema->count; i++) {
+        if (is_renamed_table(&work->schema->items[i]))
+            rc = has_body(out, work, &work->schema->items[i]);
+    }
+    return rc;
+}
+
 /* *out_again: a candidate was changed, so that another copy has to be made. Texts are compared when all have run, since
  * tables may refer to each other. */
-static int run_candidates(struct work *work, bool *out_again)
+static int run_candidates(struct bough__alter_work *work, bool *out_again, bool *out_is_good)
 {
     int rc = SQLITE_OK;
 
@@ -265,6 +211,12 @@ static int run_candidates(struct work *work, bool *out_again)
             *out_again = true;
             return SQLITE_OK;
         }
+    }
+    if (rc == SQLITE_OK && work->renames_tables)
+        rc = run_renames(work);
+    if (rc != SQLITE_OK) {
+        *out_is_good = false;
+        return rc == SQLITE_NOMEM ? rc : SQLITE_OK;
     }
     for (size_t i = 0; rc == SQLITE_OK && !*out_again && i < work->count; i++) {
         bool is_right = true;
@@ -279,7 +231,8 @@ static int run_candidates(struct work *work, bool *out_again)
     return rc;
 }
 
-static const struct bough__schema_change *change_in_from(const struct work *work, const char *type, const char *name)
+static const struct bough__schema_change *change_in_from(const struct bough__alter_work *work, const char *type,
+                                                         const char *name)
 {
     for (size_t i = 0; i < work->schema->count; i++) {
         const struct bough__schema_change *change = &work->schema->items[i];
@@ -291,7 +244,7 @@ static const struct bough__schema_change *change_in_from(const struct work *work
     return NULL;
 }
 
-static bool is_candidate(const struct work *work, const struct bough__schema_change *change)
+static bool is_candidate(const struct bough__alter_work *work, const struct bough__schema_change *change)
 {
     for (size_t i = 0; i < work->count; i++) {
         if (&work->schema->items[work->candidates[i].change] == change)
@@ -301,7 +254,7 @@ static bool is_candidate(const struct work *work, const struct bough__schema_cha
 }
 
 /* What does not differ, and what only gets another name, must be in the copy what it is in `from`. */
-static int are_others_same(bool *out, sqlite3 **out_failed, const struct work *work)
+static int are_others_same(bool *out, sqlite3 **out_failed, const struct bough__alter_work *work)
 {
     sqlite3_stmt *object = NULL;
     int rc = sqlite3_prepare_v2(work->from,
@@ -322,14 +275,15 @@ static int are_others_same(bool *out, sqlite3 **out_failed, const struct work *w
         if (rc == SQLITE_OK)
             change = change_in_from(work, type, name);
         if (rc == SQLITE_OK && !bough__is_of_sqlite(name) &&
-            (!change || (change->change == BOUGH_RENAMED && !is_candidate(work, change))))
+            (!change || (change->change == BOUGH_RENAMED && !is_candidate(work, change) &&
+                         !(work->renames_tables && is_renamed_table(change)))))
             rc = bough__schema_copy_has(out, work->copy, type, name, sql);
     }
     sqlite3_finalize(object);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static bool is_any_left(const struct work *work)
+static bool is_any_left(const struct bough__alter_work *work)
 {
     for (size_t i = 0; i < work->count; i++) {
         if (!work->candidates[i].is_given_up)
@@ -338,33 +292,53 @@ static bool is_any_left(const struct work *work)
     return false;
 }
 
-static void give_up(struct work *work)
+static void give_up(struct bough__alter_work *work)
 {
     for (size_t i = 0; i < work->count; i++)
         work->candidates[i].is_given_up = true;
 }
 
 /* The candidates that are left at the end turn their tables into those of `to`, and nothing else into anything else. */
-static int settle(struct work *work, sqlite3 **out_failed)
+static int settle(struct bough__alter_work *work, bool *out_is_good, sqlite3 **out_failed)
 {
     bool again = true;
-    bool is_good = true;
     int rc = SQLITE_OK;
 
-    for (size_t i = 0; i < work->count; i++)
+    *out_is_good = true;
+    for (size_t i = 0; i < work->count; i++) {
         work->candidates[i].is_quoted = !are_plain(&work->candidates[i].new_names);
-    while (rc == SQLITE_OK && again && is_good && is_any_left(work)) {
+        work->candidates[i].is_given_up = false;
+    }
+    while (rc == SQLITE_OK && again && *out_is_good && (is_any_left(work) || work->renames_tables)) {
         sqlite3_close(work->copy);
         work->copy = NULL;
-        rc = bough__schema_copy_open(&work->copy, &is_good, out_failed, work->from);
-        if (rc == SQLITE_OK && is_good)
-            rc = run_candidates(work, &again);
+        rc = bough__schema_copy_open(&work->copy, out_is_good, out_failed, work->from);
+        if (rc == SQLITE_OK && *out_is_good)
+            rc = run_candidates(work, &again, out_is_good);
     }
-    if (rc == SQLITE_OK && is_good && is_any_left(work))
-        rc = are_others_same(&is_good, out_failed, work);
-    if (!is_good)
+    if (rc == SQLITE_OK && *out_is_good && work->renames_tables)
+        rc = are_renamed_right(out_is_good, work);
+    if (rc == SQLITE_OK && *out_is_good && (is_any_left(work) || work->renames_tables))
+        rc = are_others_same(out_is_good, out_failed, work);
+    if (!*out_is_good)
         give_up(work);
     return rc;
+}
+
+/* First with what names a renamed table changed by SQLite; where that makes something else of it than `to` has, with
+ * tables that are renamed by themselves, later. */
+static int settle_either_way(struct bough__alter_work *work, sqlite3 **out_failed, bool wanted)
+{
+    bool is_good = false;
+    int rc = SQLITE_OK;
+
+    work->renames_tables = wanted && has_renamed_tables(work->schema);
+    if (work->renames_tables)
+        rc = settle(work, &is_good, out_failed);
+    if (rc != SQLITE_OK || is_good)
+        return rc;
+    work->renames_tables = false;
+    return settle(work, &is_good, out_failed);
 }
 
 /* ---- the outcome ---- */
@@ -377,8 +351,20 @@ static int add_statement(struct bough__alters *out, char *sql)
     return done ? SQLITE_OK : SQLITE_NOMEM;
 }
 
+static int tell_renames(struct bough__alters *out, const struct bough__alter_work *work)
+{
+    int rc = add_statement(out, sqlite3_mprintf("PRAGMA legacy_alter_table = OFF"));
+
+    for (size_t i = 0; rc == SQLITE_OK && i < work->schema->count; i++) {
+        if (is_renamed_table(&work->schema->items[i]))
+            rc = add_statement(out, renaming_of(&work->schema->items[i]));
+    }
+    return rc == SQLITE_OK ? add_statement(out, sqlite3_mprintf("PRAGMA legacy_alter_table = ON")) : rc;
+}
+
 /* A generated column has no value to be told. */
-static int tell_values(struct bough__alters *out, const struct work *work, const struct candidate *candidate)
+static int tell_values(struct bough__alters *out, const struct bough__alter_work *work,
+                       const struct bough__alter_candidate *candidate)
 {
     struct bough__added_columns *added = bough__grow(out->added, out->added_count, sizeof added[0]);
     int rc = added ? SQLITE_OK : SQLITE_NOMEM;
@@ -400,7 +386,8 @@ static int tell_values(struct bough__alters *out, const struct work *work, const
     return rc;
 }
 
-static int tell_candidate(struct bough__alters *out, const struct work *work, const struct candidate *candidate)
+static int tell_candidate(struct bough__alters *out, const struct bough__alter_work *work,
+                          const struct bough__alter_candidate *candidate)
 {
     int rc = SQLITE_OK;
 
@@ -411,7 +398,7 @@ static int tell_candidate(struct bough__alters *out, const struct work *work, co
     return rc == SQLITE_OK && candidate->added.count ? tell_values(out, work, candidate) : rc;
 }
 
-static int tell(struct bough__alters *out, const struct work *work)
+static int tell(struct bough__alters *out, const struct bough__alter_work *work)
 {
     int rc = SQLITE_OK;
 
@@ -419,31 +406,24 @@ static int tell(struct bough__alters *out, const struct work *work)
         if (!work->candidates[i].is_given_up)
             rc = tell_candidate(out, work, &work->candidates[i]);
     }
+    out->renames_tables = work->renames_tables;
+    if (rc == SQLITE_OK && work->renames_tables)
+        rc = tell_renames(out, work);
     for (size_t i = 0; rc == SQLITE_OK && i < work->schema->count; i++) {
         const struct bough__schema_change *change = &work->schema->items[i];
 
         if (change->change == BOUGH_RENAMED)
-            out->made[i] = is_only_renamed(change) || is_candidate(work, change);
+            out->made[i] = work->renames_tables || bough__alter_is_only_renamed(change) || is_candidate(work, change);
         else if (change->change == BOUGH_CHANGED && out->statements.count)
             rc = bough__schema_copy_has(&out->made[i], work->copy, change->type, change->name, change->to_sql);
     }
     return rc;
 }
 
-static void release_candidate(struct candidate *candidate)
-{
-    bough__names_release(&candidate->old_names);
-    bough__names_release(&candidate->new_names);
-    bough__names_release(&candidate->added);
-    bough__names_release(&candidate->generated);
-    bough__names_release(&candidate->definitions);
-    bough__names_release(&candidate->values);
-}
-
 int bough__alters_find(struct bough__alters *out, sqlite3 **out_failed, sqlite3 *from, sqlite3 *to,
                        const struct bough__schema_changes *schema, bool wanted)
 {
-    struct work work = {.from = from, .to = to, .schema = schema};
+    struct bough__alter_work work = {.from = from, .to = to, .schema = schema};
     int rc = SQLITE_OK;
 
     memset(out, 0, sizeof *out);
@@ -451,15 +431,15 @@ int bough__alters_find(struct bough__alters *out, sqlite3 **out_failed, sqlite3 
     if (!out->made)
         rc = SQLITE_NOMEM;
     else if (wanted)
-        rc = find_candidates(&work, out_failed);
+        rc = bough__alter_find_candidates(&work, out_failed);
     if (rc == SQLITE_OK)
-        rc = settle(&work, out_failed);
+        rc = settle_either_way(&work, out_failed, wanted);
     if (rc == SQLITE_OK) {
         *out_failed = NULL;
         rc = tell(out, &work);
     }
     for (size_t i = 0; i < work.count; i++)
-        release_candidate(&work.candidates[i]);
+        bough__alter_release_candidate(&work.candidates[i]);
     free(work.candidates);
     sqlite3_close(work.copy);
     if (rc != SQLITE_OK)

@@ -11,7 +11,9 @@ struct bough__added_columns {
 };
 struct bough__alters {
     struct bough__names statements; /* to run on `from` before anything else, legacy_alter_table on */
-    bool *made; /* parallel to the schema's changes: then it is as `to` has it, a renamed table but for its name */
+    bool *made; /* parallel to the schema's changes: then it is as `to` has it, a renamed table but for its name where
+                   * these do not rename it */
+    bool renames_tables; /* they do; else that is left to the caller, for tables that are made but for their name */
     struct bough__added_columns *added;
     size_t added_count;
 };

@@ -1,10 +1,10 @@
 /* script.c - the script of SQL that turns one database into another: see script.h.
  *
- * Columns are renamed and added first, while everything that names them is there. Then what could be in the way of the
- * rows goes: triggers, views and indexes that change, and all triggers of tables that change. Then come tables, then
- * rows (what is removed before what is added), and at last indexes, views and triggers as `to` has them. Foreign keys
- * are off, and ALTER TABLE leaves other objects alone when it renames a table, because what names it has changed
- * in `to` itself. */
+ * First comes what ALTER TABLE can do, while everything that names a column or table is there. Then what could be in
+ * the way of the rows goes: triggers, views and indexes that change, and all triggers of tables that change. Then come
+ * tables, then rows (what is removed before what is added), and at last indexes, views and triggers as `to` has them.
+ * Foreign keys are off, and a table that is renamed only now leaves other objects alone, because what names it has
+ * changed in `to` itself. */
 #include "script.h"
 
 #include "script_rows.h"
@@ -37,14 +37,16 @@ static bool is_right(const struct bough__script *script, const struct bough__sch
 /* Does it only need its new name? ALTER TABLE takes it only if it differs by more than its case. */
 static bool is_altered(const struct bough__script *script, const struct bough__schema_change *change)
 {
-    return change->change == BOUGH_RENAMED && is_right(script, change) &&
+    return change->change == BOUGH_RENAMED && is_right(script, change) && !script->alters->renames_tables &&
            sqlite3_stricmp(change->old_name, change->name) != 0;
 }
 
 /* Has ALTER TABLE made of it what `to` has? */
 static bool is_made(const struct bough__script *script, const struct bough__schema_change *change)
 {
-    return change->change == BOUGH_CHANGED && is_right(script, change);
+    return is_right(script, change) &&
+           (change->change == BOUGH_CHANGED ||
+            (change->change == BOUGH_RENAMED && is_table(change) && script->alters->renames_tables));
 }
 
 static const char *name_in_from(const struct bough__schema_change *change)
@@ -67,12 +69,13 @@ static const struct bough__schema_change *change_of(const struct bough__script *
     return NULL;
 }
 
-static bool may_have_other_rows(const struct bough__script *script, const char *table)
+static bool may_have_other_rows(const struct bough__script *script, const char *table, bool in_from)
 {
     for (size_t i = 0; i < script->schema->count; i++) {
         const struct bough__schema_change *change = &script->schema->items[i];
 
-        if (is_made(script, change) && is_table(change) && !sqlite3_stricmp(change->name, table))
+        if (is_made(script, change) && is_table(change) &&
+            !sqlite3_stricmp(in_from ? name_in_from(change) : change->name, table))
             return true;
     }
     for (size_t i = 0; is_wanted(script, table) && i < script->contents->count; i++) {
@@ -86,7 +89,7 @@ static bool may_have_other_rows(const struct bough__script *script, const char *
 static bool moves_with_table(const struct bough__script *script, const char *type, const char *table, bool in_from)
 {
     return change_of(script, "table", table, in_from) || change_of(script, "view", table, in_from) ||
-           (!strcmp(type, "trigger") && may_have_other_rows(script, table));
+           (!strcmp(type, "trigger") && may_have_other_rows(script, table, in_from));
 }
 
 /* A comment at the end of the text must not swallow what follows. */
@@ -212,7 +215,7 @@ static int put_rebuilds(const struct bough__script *script, sqlite3 **out_failed
         bool is_index = false;
 
         rc = name ? SQLITE_OK : SQLITE_NOMEM;
-        if (rc == SQLITE_OK && (may_have_other_rows(script, name) || change_of(script, "table", name, false)))
+        if (rc == SQLITE_OK && (may_have_other_rows(script, name, false) || change_of(script, "table", name, false)))
             rc = bough__script_is_index_only(&is_index, script, name);
         if (rc == SQLITE_OK && is_index && sqlite3_column_int(statement, 1))
             fputs("-- a full-text index without content is left out: its words cannot be read back\n", script->file);
@@ -294,7 +297,7 @@ static int put_sequence_of(const struct bough__script *script, sqlite3 **out_fai
 {
     char *before = NULL;
     char *after = NULL;
-    bool is_written = may_have_other_rows(script, table) || change_of(script, "table", table, false);
+    bool is_written = may_have_other_rows(script, table, false) || change_of(script, "table", table, false);
     int rc = read_sequence(&before, script->from, table);
 
     *out_failed = script->from;

@@ -448,6 +448,23 @@ class Rows(support.Case):
         self.assertNotIn("CREATE TABLE", script)
         self.assertLess(script.count("\n"), 30)
 
+    def test_what_names_a_renamed_table(self):
+        """Children, views and triggers follow, as ALTER TABLE makes them; unless they were made to stay."""
+        self.make("CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT, up REFERENCES p(id)); "
+                  "CREATE TABLE t(id INTEGER PRIMARY KEY, p REFERENCES p(id), v); CREATE INDEX pn ON p(name); "
+                  "CREATE VIEW pv AS SELECT name FROM p; CREATE TABLE log(v); "
+                  "CREATE TRIGGER pt AFTER INSERT ON p BEGIN INSERT INTO log VALUES (new.name); END; "
+                  "CREATE TRIGGER tt AFTER UPDATE ON t BEGIN INSERT INTO p(name) VALUES ('by trigger'); END; "
+                  "INSERT INTO p VALUES (1, 'a', NULL), (2, 'b', 1); " + self.many("i", "i % 2 + 1", "i"),
+                  "ALTER TABLE p RENAME TO people; ALTER TABLE people RENAME COLUMN name TO full_name; "
+                  "INSERT INTO people(full_name) VALUES ('c'); DELETE FROM t WHERE id = 3; UPDATE t SET v = 0 WHERE id = 9")
+        script = self.check_script()
+        self.assertNotIn("CREATE TABLE", script)
+        self.assertNotIn("VIEW", script)
+        self.assertLess(script.count("\n"), 30)
+        self.apply("other", "PRAGMA legacy_alter_table = ON; DROP VIEW pv; CREATE VIEW pv AS SELECT name FROM p")
+        self.check_script()
+
     def test_tables_that_only_look_renamed(self):
         """Columns of the same kinds, other rows; two that it could be; no rows, and other names."""
         self.make("CREATE TABLE a(id INTEGER PRIMARY KEY, one TEXT); INSERT INTO a VALUES (1, 'x'), (2, 'y'); "
