@@ -135,7 +135,7 @@ static const char *in_store(const char *name)
     static char paths[4][512];
     static int next;
     char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", store_path(), name);
+    ck_assert_int_lt(snprintf(path, sizeof paths[0], "%s/%s", store_path(), name), (int)sizeof paths[0]);
     return path;
 }
 

@@ -57,7 +57,7 @@ const char *database_path(const char *store, const char *ref)
 const char *database_uri(const char *store, const char *ref, const char *parameters)
 {
     char *out = next_buffer();
-    snprintf(out, BUFFER_BYTES, "file:%s?vfs=bough%s", database_path(store, ref), parameters);
+    snprintf(out, BUFFER_BYTES, "file:%s/%s.bough/db/%s?vfs=bough%s", harness_directory(), store, ref, parameters);
     return out;
 }
 

@@ -34,9 +34,9 @@ static const char *with(const char *path, const char *suffix)
 {
     static char buffers[8][512];
     static int next;
-    char *out = buffers[next++ % 8];
-    snprintf(out, sizeof buffers[0], "%s%s", path, suffix);
-    return out;
+    char joined[sizeof buffers[0]], *out = buffers[next++ % 8];
+    snprintf(joined, sizeof joined, "%s%s", path, suffix);
+    return strcpy(out, joined);
 }
 
 static sqlite3 *open_db(const char *path)
