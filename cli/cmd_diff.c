@@ -311,7 +311,8 @@ static void print_schema(const struct diff *diff, bool with_sql)
     for (size_t i = 0; i < diff->outcome.schema.count; i++) {
         const struct bough__schema_change *change = &diff->outcome.schema.items[i];
 
-        if (!bough__schema_change_concerns(change, diff->table) || (!with_sql && !strcmp(change->type, "table")))
+        if (!bough__schema_change_concerns(&diff->outcome.schema, change, diff->table) ||
+            (!with_sql && !strcmp(change->type, "table")))
             continue;
         fprintf(diff->out, "%-8s %-8s ", change->type, bough__change_name(change->change));
         if (change->old_name) {
@@ -390,7 +391,7 @@ static void print_names(const struct diff *diff)
     for (size_t i = 0; i < diff->outcome.table_count; i++)
         fprintf(diff->out, "%s\n", diff->outcome.tables[i].name);
     for (size_t i = 0; i < diff->outcome.schema.count; i++) {
-        if (bough__schema_change_concerns(&diff->outcome.schema.items[i], diff->table) &&
+        if (bough__schema_change_concerns(&diff->outcome.schema, &diff->outcome.schema.items[i], diff->table) &&
             strcmp(diff->outcome.schema.items[i].type, "table") != 0)
             fprintf(diff->out, "%s\n", diff->outcome.schema.items[i].name);
     }
@@ -468,7 +469,7 @@ static bool differs(const struct diff *diff)
                                    cli_has(cli, "rows") || cli_has(cli, "sql") || cli_has(cli, "format")))
         return !diff->pages.identical;
     for (size_t i = 0; i < diff->outcome.schema.count; i++)
-        any = any || bough__schema_change_concerns(&diff->outcome.schema.items[i], diff->table);
+        any = any || bough__schema_change_concerns(&diff->outcome.schema, &diff->outcome.schema.items[i], diff->table);
     for (size_t i = 0; !cli_has(cli, "schema") && i < NUMBERS; i++)
         any = any || diff->numbers[i].from != diff->numbers[i].to;
     return any || (!cli_has(cli, "schema") && diff->outcome.table_count);

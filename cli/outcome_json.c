@@ -25,7 +25,7 @@ void outcome_json_schema(struct json *json, const struct bough__schema_changes *
     for (size_t i = 0; i < schema->count; i++) {
         const struct bough__schema_change *change = &schema->items[i];
 
-        if (!bough__schema_change_concerns(change, table))
+        if (!bough__schema_change_concerns(schema, change, table))
             continue;
         json_open(json, '{');
         json_put_string(json, "type", change->type);

@@ -39,7 +39,8 @@ int bough__schema_compare(struct bough__schema_changes *out, sqlite3 **out_faile
 /* What follows the name in a CREATE statement. */
 const char *bough__schema_body(const char *sql, const char *type);
 /* Does the change belong to this table, under its old name or its new one? Yes for every change when it is NULL. */
-bool bough__schema_change_concerns(const struct bough__schema_change *change, const char *table);
+bool bough__schema_change_concerns(const struct bough__schema_changes *changes,
+                                   const struct bough__schema_change *change, const char *table);
 void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at);
 void bough__schema_changes_release(struct bough__schema_changes *changes);
 

@@ -42,7 +42,7 @@ static int list_tables(struct bough__outcome *outcome, const char *only_table)
     for (size_t i = 0; done && i < schema->count; i++) {
         const struct bough__schema_change *change = &schema->items[i];
 
-        if (!strcmp(change->type, "table") && bough__schema_change_concerns(change, only_table))
+        if (!strcmp(change->type, "table") && bough__schema_change_concerns(schema, change, only_table))
             done = add_table(outcome, change->name, change->old_name, change->change, true);
     }
     for (size_t i = 0; done && i < contents->count; i++) {

@@ -215,10 +215,23 @@ static void release_change(struct bough__schema_change *change)
     memset(change, 0, sizeof *change);
 }
 
-bool bough__schema_change_concerns(const struct bough__schema_change *change, const char *table)
+static bool is_called(const struct bough__schema_change *change, const char *table)
 {
-    return !table || !sqlite3_stricmp(change->table, table) ||
-           (change->old_name && !sqlite3_stricmp(change->old_name, table));
+    return !sqlite3_stricmp(change->table, table) || (change->old_name && !sqlite3_stricmp(change->old_name, table));
+}
+
+bool bough__schema_change_concerns(const struct bough__schema_changes *changes,
+                                   const struct bough__schema_change *change, const char *table)
+{
+    bool concerns = !table || is_called(change, table);
+
+    for (size_t i = 0; !concerns && i < changes->count; i++) {
+        const struct bough__schema_change *other = &changes->items[i];
+
+        concerns = other->change == BOUGH_RENAMED && !strcmp(other->type, "table") && is_called(other, table) &&
+                   is_called(other, change->table);
+    }
+    return concerns;
 }
 
 void bough__schema_changes_drop(struct bough__schema_changes *changes, size_t at)

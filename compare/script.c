@@ -21,7 +21,7 @@ static bool is_wanted(const struct bough__script *script, const char *table)
 
 static bool is_wanted_change(const struct bough__script *script, const struct bough__schema_change *change)
 {
-    return bough__schema_change_concerns(change, script->only_table);
+    return bough__schema_change_concerns(script->schema, change, script->only_table);
 }
 
 static bool is_table(const struct bough__schema_change *change)

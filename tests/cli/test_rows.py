@@ -465,6 +465,27 @@ class Rows(support.Case):
         self.apply("other", "PRAGMA legacy_alter_table = ON; DROP VIEW pv; CREATE VIEW pv AS SELECT name FROM p")
         self.check_script()
 
+    def test_one_table_under_either_name(self):
+        self.make("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b'); "
+                  "CREATE INDEX ti ON t(name); CREATE INDEX gone ON t(id, name); CREATE TABLE c(x)",
+                  "ALTER TABLE t RENAME TO u; ALTER TABLE u RENAME COLUMN name TO label; DROP INDEX gone; "
+                  "INSERT INTO c VALUES (1)")
+        for name in ("t", "u"):
+            with self.subTest(name):
+                lines = self.bough("diff", "main", "other", "--table", name).text.splitlines()[1:]
+                self.assertEqual([line.split("  rows")[0] for line in lines],
+                                 ["table    renamed  t to u", "column   renamed  name to label in u",
+                                  "index    removed  gone", "index    changed  ti"])
+                document = self.json("diff", "main", "other", "--table", name)
+                self.assertEqual([o["name"] for o in document["schema"]], ["u", "gone", "ti"])
+                self.bough("export", "main", self.path("a.db"), "--force")
+                db = sqlite3.connect(self.path("a.db"), isolation_level=None)
+                db.executescript(self.bough("diff", "main", "other", "--sql", "--table", name).text)
+                self.assertEqual(db.execute("SELECT name FROM sqlite_schema ORDER BY 1").fetchall(),
+                                 [("c",), ("ti",), ("u",)])
+                self.assertEqual(db.execute("SELECT * FROM u").fetchall(), [(1, "a"), (2, "b")])
+                db.close()
+
     def test_tables_that_only_look_renamed(self):
         """Columns of the same kinds, other rows; two that it could be; no rows, and other names."""
         self.make("CREATE TABLE a(id INTEGER PRIMARY KEY, one TEXT); INSERT INTO a VALUES (1, 'x'), (2, 'y'); "
