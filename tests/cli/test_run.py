@@ -377,7 +377,9 @@ class Copied(Statuses):
         self.bough("branch", "gold")
         script = f"echo ready; {SHELL} link.db \"{ADD}\" \"{COUNT}\""
         processes = [self.started(name, script=script) for name in ("premium", "gold")]
-        self.assertEqual([process.communicate(timeout=60)[0] for process in processes], ["201\n", "201\n"])
+        # communicate() would pass over what came together with the word that started() waited for.
+        self.assertEqual([process.stdout.read() for process in processes], ["201\n", "201\n"])
+        self.assertEqual([process.wait(timeout=60) for process in processes], [0, 0])
         self.assertEqual([self.count(name) for name in ("premium", "gold", "main")], [201, 201, 200])
 
     def test_others_see_the_file(self):
