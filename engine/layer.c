@@ -595,8 +595,11 @@ static bool may_be_removed(struct bough__layer *layer)
     return bough__layer_open_file(layer) == BOUGH_OK && !bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE);
 }
 
-static void detach(struct bough__layer *layer)
+/* Returns a descriptor for the caller to close, or -1. Who closes the last one of a file without a name waits until its
+ * blocks are given back, which some file systems take long for, so it is not done under a lock. */
+static int detach(struct bough__layer *layer)
 {
+    int last_fd = -1;
     bough__layer_settle_file(layer); /* before anybody has to wait for us */
     bool last = bough__shm_is_last(&layer->shm);
     if (last)
@@ -607,6 +610,8 @@ static void detach(struct bough__layer *layer)
         finish_file(layer);
     bool is_rubbish = last && flags & BOUGH__SHM_USELESS && may_be_removed(layer);
     bough__layer_let_file(layer);
+    if (is_rubbish)
+        last_fd = bough__layer_yield_file(layer);
     bough__layer_close_file(layer);
     if (is_rubbish && bough__os.unlink(layer->path) == 0)
         bough__files_forget(layer->space->files, BOUGH__LAYER_FILE, layer->number);
@@ -614,6 +619,7 @@ static void detach(struct bough__layer *layer)
     /* HEADER: a writer died in a checkpoint, and what it wrote may not be on the disk. The next opener syncs. */
     uint32_t unsettled = BOUGH__SHM_POISONED | BOUGH__SHM_PREPARED | BOUGH__SHM_DOUBT | BOUGH__SHM_HEADER;
     bough__shm_close(&layer->shm, last && (flags & BOUGH__SHM_GONE || !(flags & unsettled)));
+    return last_fd;
 }
 
 void bough__layer_close(struct bough__layer *layer)
@@ -622,6 +628,7 @@ void bough__layer_close(struct bough__layer *layer)
         return;
     struct bough__error_state error;
     struct bough__space *space = layer->space;
+    int last_fd = -1;
     bough__error_save(&error);
     pthread_mutex_lock(&space->mutex);
     bool is_last_reference = --layer->references == 0;
@@ -630,10 +637,11 @@ void bough__layer_close(struct bough__layer *layer)
         while (*link != layer)
             link = &(*link)->next;
         *link = layer->next;
-        detach(layer);
+        last_fd = detach(layer);
         free_layer(layer);
     }
     pthread_mutex_unlock(&space->mutex);
+    bough__os_close(&last_fd);
     bough__error_restore(&error);
 }
 

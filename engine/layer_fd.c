@@ -222,6 +222,19 @@ void bough__layer_close_file(struct bough__layer *layer)
     pthread_mutex_unlock(&mutex);
 }
 
+int bough__layer_yield_file(struct bough__layer *layer)
+{
+    int fd = layer->fd;
+    pthread_mutex_lock(&mutex);
+    if (fd >= 0) {
+        take_out(layer);
+        layer->fd = -1;
+        tell_readers();
+    }
+    pthread_mutex_unlock(&mutex);
+    return fd;
+}
+
 /* Somebody who makes room syncs it. */
 static void wait_for_others(void)
 {

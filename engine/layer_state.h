@@ -76,6 +76,8 @@ int bough__layer_make_file(struct bough__layer *layer, const struct bough__layer
                            struct bough__layer_slot *slot);
 /* Closes it at once: nothing was written through it, or it was settled. */
 void bough__layer_close_file(struct bough__layer *layer);
+/* The same, but that the caller closes the descriptor, which he gets: -1 where there is none. */
+int bough__layer_yield_file(struct bough__layer *layer);
 /* For who is about to close the layer: what this process has written there is durable, and no other thread uses the
  * descriptor, nor will any. */
 void bough__layer_settle_file(struct bough__layer *layer);

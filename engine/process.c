@@ -17,7 +17,10 @@
 
 static uint32_t epoch; /* written while the process has one thread */
 
-/* Innermost: held for one open, close, map or unmap. */
+/* Held over each open, close, map or unmap, and alone over a fork, so that what is noted is what there is. Nobody else
+ * waits for a close that gives back the blocks of a file, which takes a while. */
+static pthread_rwlock_t calls = PTHREAD_RWLOCK_INITIALIZER;
+/* Innermost: what is noted. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t *noted; /* one bit for each descriptor */
 static size_t noted_words;
@@ -30,26 +33,29 @@ uint32_t bough__process_epoch(void)
 
 /* ---- descriptors and mappings ---------------------------------------------------------------------------------- */
 
-/* With the mutex held. */
 static bool note(int fd)
 {
     size_t word = (size_t)fd / WORD_BITS;
+    pthread_mutex_lock(&mutex);
     if (word >= noted_words) {
         size_t words = 2 * word + 16;
         uint64_t *more = bough__os.realloc(noted, words * sizeof *more);
-        if (!more)
-            return false;
-        memset(more + noted_words, 0, (words - noted_words) * sizeof *more);
-        noted = more;
-        noted_words = words;
+        if (more) {
+            memset(more + noted_words, 0, (words - noted_words) * sizeof *more);
+            noted = more;
+            noted_words = words;
+        }
     }
-    noted[word] |= UINT64_C(1) << fd % WORD_BITS;
-    return true;
+    bool has_room = word < noted_words;
+    if (has_room)
+        noted[word] |= UINT64_C(1) << fd % WORD_BITS;
+    pthread_mutex_unlock(&mutex);
+    return has_room;
 }
 
 int bough__process_open(const char *path, int flags, mode_t mode)
 {
-    pthread_mutex_lock(&mutex);
+    pthread_rwlock_rdlock(&calls);
     int fd = bough__os.open(path, flags, mode);
     int error = errno;
     if (fd >= 0 && !note(fd)) {
@@ -57,43 +63,50 @@ int bough__process_open(const char *path, int flags, mode_t mode)
         fd = -1;
         error = ENOMEM;
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_rwlock_unlock(&calls);
     errno = error;
     return fd;
 }
 
+/* Its number may be another file's from the close on. */
 void bough__process_close(int fd)
 {
     size_t word = (size_t)fd / WORD_BITS;
+    pthread_rwlock_rdlock(&calls);
     pthread_mutex_lock(&mutex);
     if (word < noted_words)
         noted[word] &= ~(UINT64_C(1) << fd % WORD_BITS);
-    bough__os.close(fd);
     pthread_mutex_unlock(&mutex);
+    bough__os.close(fd);
+    pthread_rwlock_unlock(&calls);
 }
 
 void *bough__process_map(struct bough__process_mapping *mapping, size_t len_bytes, int fd)
 {
-    pthread_mutex_lock(&mutex);
+    pthread_rwlock_rdlock(&calls);
     void *address = bough__os.mmap(NULL, len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (address != MAP_FAILED) {
+        pthread_mutex_lock(&mutex);
         *mapping = (struct bough__process_mapping){mappings, address, len_bytes};
         mappings = mapping;
+        pthread_mutex_unlock(&mutex);
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_rwlock_unlock(&calls);
     return address;
 }
 
 void bough__process_unmap(struct bough__process_mapping *mapping)
 {
+    pthread_rwlock_rdlock(&calls);
     pthread_mutex_lock(&mutex);
     struct bough__process_mapping **link = &mappings;
     while (*link && *link != mapping)
         link = &(*link)->next;
     if (*link)
         *link = mapping->next;
-    bough__os.munmap(mapping->address, mapping->len_bytes);
     pthread_mutex_unlock(&mutex);
+    bough__os.munmap(mapping->address, mapping->len_bytes);
+    pthread_rwlock_unlock(&calls);
 }
 
 /* In a child, which has one thread. */
@@ -114,21 +127,25 @@ static void let_go_of_everything(void)
 
 /* ---- at a fork -------------------------------------------------------------------------------------------------- */
 
-static void lock_mutex(void)
+static void lock_all(void)
 {
+    pthread_rwlock_wrlock(&calls);
     pthread_mutex_lock(&mutex);
 }
 
-static void unlock_mutex(void)
+static void unlock_all(void)
 {
     pthread_mutex_unlock(&mutex);
+    pthread_rwlock_unlock(&calls);
 }
 
+/* The lock is its thread's, which has another number here, so it would not be the one to unlock it. */
 static void start_anew(void)
 {
     epoch++;
     let_go_of_everything();
     pthread_mutex_unlock(&mutex);
+    pthread_rwlock_init(&calls, NULL);
 }
 
 /* From the outside to the inside. */
@@ -137,7 +154,7 @@ static const struct bough__process_part parts[] = {
     {bough__space_before_fork, bough__space_after_fork_in_parent, bough__space_after_fork_in_child},
     {bough__layer_before_fork, bough__layer_after_fork_in_parent, bough__layer_after_fork_in_child},
     {bough__files_before_fork, bough__files_after_fork_in_parent, bough__files_after_fork_in_child},
-    {lock_mutex, unlock_mutex, start_anew},
+    {lock_all, unlock_all, start_anew},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
 

@@ -4,11 +4,14 @@
 #include "os.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int drop(bough_store *store, const char *names, bool recursive, bool force)
@@ -274,6 +277,71 @@ TEST(a_fork_outlives_its_parent)
     bough_store_close(store);
 }
 
+static int (*real_close)(int fd);
+static unsigned last_closes;
+
+static bool is_layer_without_name(int fd, struct stat *out)
+{
+    char link[64], target[512];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, target, sizeof target - 1);
+    target[len > 0 ? len : 0] = 0;
+    return strstr(target, "/layers/") && fstat(fd, out) == 0 && out->st_nlink == 0;
+}
+
+static bool is_last_of_its_file(int fd)
+{
+    struct stat file, other;
+    if (!is_layer_without_name(fd, &file))
+        return false;
+    for (int i = 0; i < 256; i++)
+        if (i != fd && fstat(i, &other) == 0 && other.st_dev == file.st_dev && other.st_ino == file.st_ino)
+            return false;
+    return true;
+}
+
+/* Opens, reads, writes and closes another branch. */
+static void *use_another(void *context)
+{
+    bough_store *store = fixture_open();
+    (void)context;
+    ck_assert_uint_eq(fixture_read(store, "b", 1), 2);
+    fixture_write(store, "b", 0, 3);
+    bough_store_close(store);
+    return NULL;
+}
+
+static int close_beside_another(int fd)
+{
+    pthread_t thread;
+    struct timespec end;
+    if (is_last_of_its_file(fd)) {
+        ck_assert_int_eq(pthread_create(&thread, NULL, use_another, NULL), 0);
+        ck_assert_int_eq(clock_gettime(CLOCK_REALTIME, &end), 0);
+        end.tv_sec += 10; /* it waits for us */
+        ck_assert_int_eq(pthread_timedjoin_np(thread, NULL, &end), 0);
+        last_closes++;
+    }
+    return real_close(fd);
+}
+
+/* Some file systems take long to give a file's blocks back, which is when its last descriptor is closed. */
+TEST(nobody_waits_while_a_layers_blocks_are_given_back)
+{
+    bough_store *store = family();
+    fixture_fill(store, "d", 0, 3, 9);
+    ck_assert_uint_eq(fixture_read(store, "d", 0), 9);
+    uint32_t layer = layer_of(store, "d");
+    real_close = bough__os.close;
+    bough__os.close = close_beside_another;
+    ASSERT_OK(drop(store, "d", false, false));
+    bough__os.close = real_close;
+    ck_assert_uint_eq(last_closes, 1);
+    ck_assert(!has_layer_file(layer));
+    ck_assert_uint_eq(fixture_read(store, "b", 0), 3);
+    bough_store_close(store);
+}
+
 /* Beyond what is held at once, and with descriptors for far fewer. */
 TEST(many)
 {
@@ -515,6 +583,7 @@ int main(void)
         CASE(open_in_another_process),      CASE(open_where_it_was),
         CASE(open_in_this_process),
         CASE(a_writer_in_the_way_of_force), CASE(a_layer_goes_with_its_branch_unless_a_commit_needs_it),
+        CASE(nobody_waits_while_a_layers_blocks_are_given_back),
         CASE(a_fork_outlives_its_parent),   CASE(many),
         CASE(killed_after_the_rows_of_many), CASE(killed_before_the_rows_of_many),
         CASE(killed_anywhere_in_the_deletion_of_many)};
