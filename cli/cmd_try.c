@@ -139,15 +139,18 @@ static int delete_branches(struct attempt *attempt, const char *const *names, si
     return rc;
 }
 
-/* All or none, whatever names they have. */
+/* What is left of them, all or none, whatever names they have. */
 static int drop_forks(struct attempt *attempt)
 {
     const char **names = out_alloc(attempt->forks.count * sizeof names[0] + 1);
+    size_t count = 0;
     int rc = BOUGH_OK;
 
-    for (size_t i = 0; i < attempt->forks.count; i++)
-        names[i] = attempt->is_kept ? attempt->names[i] : attempt->forks.items[i].name;
-    rc = delete_branches(attempt, names, attempt->forks.count);
+    for (size_t i = 0; i < attempt->forks.count; i++) {
+        if (!attempt->review.sides[i].is_dropped)
+            names[count++] = attempt->is_kept ? attempt->names[i] : attempt->forks.items[i].name;
+    }
+    rc = delete_branches(attempt, names, count);
     free(names);
     return rc;
 }
@@ -225,10 +228,11 @@ static int execute(struct attempt *attempt, const char *from, size_t jobs)
 {
     struct review *review = &attempt->review;
     bool keep = cli_has(attempt->cli, "keep");
+    bool drops = !keep && !review->query_count;
     int rc = make_forks(attempt, from);
 
     if (rc == BOUGH_OK)
-        rc = trial_run(review, attempt->texts, jobs);
+        rc = trial_run(review, attempt->texts, jobs, drops);
     if (rc == BOUGH_OK)
         rc = review_run_queries(review);
     if (rc == BOUGH_OK && out_interrupted_by())

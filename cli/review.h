@@ -27,6 +27,7 @@ struct review_side {
 
     bough_page_diff pages;
     bool is_branch; /* else own_bytes is not known */
+    bool is_dropped;
     uint64_t own_bytes, size_bytes;
     struct bough__outcome outcome;
     struct bough__checks checks;

@@ -6,6 +6,7 @@
 
 #include "statements.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 struct pool {
     struct review *review;
     char *const *texts;
+    bool drops;
     atomic_size_t next;
     atomic_bool failed; /* a thread met something other than a script that fails: no script is begun any more */
 };
@@ -147,6 +149,17 @@ static int run_script(struct cli *cli, struct review_side *side, const char *tex
 
 /* ---- threads ---- */
 
+/* Giving back the space takes time on some file systems. Whoever made the branch drops it where this fails. */
+static void drop_side(struct cli *cli, struct review_side *side)
+{
+    bough_options options = cli_options(cli, NULL);
+    bough_branches dropped = {NULL, 0};
+
+    options.force = true;
+    side->is_dropped = bough_branch_delete(&dropped, cli->store, &side->ref, 1, &options) == BOUGH_OK;
+    bough_branches_release(&dropped);
+}
+
 static int work(struct worker *worker)
 {
     struct pool *pool = worker->pool;
@@ -162,6 +175,8 @@ static int work(struct worker *worker)
             rc = review_open_database(&worker->cli, &worker->base, review->base_ref);
         if (rc == BOUGH_OK)
             rc = review_compare_side(review, &worker->cli, side, &worker->base);
+        if (rc == BOUGH_OK && pool->drops)
+            drop_side(&worker->cli, side);
     }
     return rc;
 }
@@ -208,13 +223,23 @@ static int end_worker(struct cli *cli, int rc, struct worker *worker)
     return rc;
 }
 
-int trial_run(struct review *review, char *const *texts, size_t jobs)
+/* A heap that glibc makes for another thread grows by a system call for each page, and while that lasts no thread gets
+ * a page of any mapping. */
+static void share_one_heap(void)
 {
-    struct pool pool = {.review = review, .texts = texts};
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
+int trial_run(struct review *review, char *const *texts, size_t jobs, bool drops)
+{
+    struct pool pool = {.review = review, .texts = texts, .drops = drops};
     struct worker *workers = out_alloc(jobs * sizeof workers[0]);
     size_t started = 0;
     int rc = BOUGH_OK;
 
+    share_one_heap();
     for (size_t i = 0; i < jobs; i++)
         begin_worker(&workers[i], &pool);
     /* The first one is this thread; without a second one the work goes on as well. */

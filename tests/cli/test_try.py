@@ -1,4 +1,5 @@
 """bough try and bough compare: outcomes side by side, as JSON, as text and as a page."""
+import contextlib
 import html.parser
 import json
 import os
@@ -281,6 +282,20 @@ class Interrupted(TryCase):
             out, err = process.communicate(timeout=60)
             self.assertEqual((process.returncode, out), (-signal.SIGINT, b""), err)
             self.left_nothing()
+
+    def hidden(self):
+        with contextlib.closing(sqlite3.connect(self.path("shop.bough", "catalog.db"))) as catalog:
+            return catalog.execute("SELECT count(*) FROM branches WHERE name LIKE '.%'").fetchone()[0]
+
+    def test_a_fork_goes_when_it_was_compared(self):
+        self.write("a.sql", "CREATE TABLE a(b);")
+        self.write("b.sql", "CREATE TABLE b(b);" + HANGS)
+        process = self.start("a.sql", "b.sql")
+        self.wait_for(lambda: self.hidden() == 1)  # after two, which were made at once
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, -signal.SIGINT)
+        self.left_nothing()
 
     def test_a_kill_leaves_nothing_that_anyone_sees(self):
         self.write("a.sql", "CREATE TABLE a(b);" + HANGS)
