@@ -50,9 +50,11 @@ static void take_log(void *context, int code, const char *text)
     snprintf(logged.text, sizeof logged.text, "%s", text + sizeof prefix - 1);
 }
 
-void database_listen(void)
+void database_prepare(void)
 {
     sqlite3_config(SQLITE_CONFIG_LOG, take_log, NULL);
+    /* Counting the memory in use takes a mutex for each allocation. */
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
 static char *reason(int sqlite_code)

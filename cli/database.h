@@ -12,8 +12,9 @@ struct database {
     bool is_branch;
 };
 
-/* Listens to SQLite's log, where the VFS says what happened. Before the first call of SQLite. */
-void database_listen(void);
+/* How this program uses SQLite: it listens to the log, where the VFS says what happened. Before the first call of
+ * SQLite. */
+void database_prepare(void);
 /* Opens what REF names through the VFS "bough": a branch for writing if `writable`, everything else read-only. */
 int database_open(struct cli *cli, struct database *out, const char *ref, bool writable);
 void database_close(struct database *database);

@@ -198,7 +198,7 @@ int main(int argc, char **argv)
 
     fill_standard_descriptors();
     signal(SIGXFSZ, SIG_IGN);
-    database_listen();
+    database_prepare();
     cli.timeout_ms = 5000;
     cli.own_status = -1;
     cli.branch_override = getenv("BOUGH_BRANCH");
