@@ -152,15 +152,35 @@ bool bough__listing_is_same(const struct bough__tables_listing *listing, const s
     return (siblings->height == 0 && has_same_parent) || bough__pages_has(&listing->rows[1 - listing->side], page);
 }
 
+static bool any_differs(const struct bough__tables_listing *listing, const struct bough__siblings *siblings)
+{
+    for (uint32_t i = 0; i < siblings->count; i++) {
+        if (differs(listing, siblings->pages[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Leaves that are the same on both sides, in the same order, are counted for both when they are met first. */
+static int settle(struct bough__tables_listing *listing, const struct bough__siblings *siblings)
+{
+    listing->total += 2 * (uint64_t)siblings->count;
+    return bough__pages_add(&listing->settled, siblings->parent) ? BOUGH__BTREE_OK : BOUGH__BTREE_NOMEM;
+}
+
 static int note_pages(void *context, const struct bough__siblings *siblings)
 {
     struct bough__tables_listing *listing = context;
     bool has_same_parent = bough__listing_has_same_leaves(listing, siblings->parent);
 
+    if (listing->side == 0 && siblings->height == 0 && has_same_parent && !any_differs(listing, siblings))
+        return settle(listing, siblings);
     listing->total += siblings->has_rows ? siblings->count : 0;
     for (uint32_t i = 0; i < siblings->count; i++) {
         uint32_t page = siblings->pages[i];
 
+        if (siblings->height == 1 && bough__pages_has(&listing->settled, page))
+            siblings->pages[i] = 0;
         if (differs(listing, page) && !bough__pages_add(&listing->work->trees, page))
             return BOUGH__BTREE_NOMEM;
         if (!siblings->has_rows || bough__listing_is_same(listing, siblings, has_same_parent, page))
@@ -196,6 +216,7 @@ void bough__listing_release(struct bough__tables_listing *listing)
         bough__pages_release(&listing->rows[side]);
         bough__leaves_release(&listing->noted[side]);
     }
+    bough__pages_release(&listing->settled);
 }
 
 static void give_up(struct bough__table_pages *change, struct bough__tables_pair *pair)

@@ -28,6 +28,7 @@ struct bough__tables_listing {
     size_t side;
     struct bough__pages parents[2]; /* pages above leaves */
     struct bough__pages rows[2];    /* pages that hold rows, but for leaves below a parent that is the same */
+    struct bough__pages settled;    /* such parents of which no leaf differs: seen in `from`, not looked at in `to` */
     struct bough__leaves noted[2];  /* pages with rows that differ, or that one side alone has: NOTED_MAX at most */
     uint64_t noted_count;
     uint64_t total; /* pages with rows, on both sides */
