@@ -73,9 +73,19 @@ static bool fill(char out[BOUGH__CHECKSUM_SIZE], const struct bough__migration *
     return true;
 }
 
-int bough__checksum_fill(struct bough__migration *migration)
+static int fill_or_fail(char out[BOUGH__CHECKSUM_SIZE], const struct bough__migration *migration, bool tokens_alone)
 {
-    if (fill(migration->exact, migration, false) && fill(migration->loose, migration, true))
+    if (fill(out, migration, tokens_alone))
         return BOUGH_OK;
     return bough__migrate_fail(BOUGH_NOMEM, "OpenSSL could not compute SHA-256");
+}
+
+int bough__checksum_fill(struct bough__migration *migration)
+{
+    return fill_or_fail(migration->exact, migration, false);
+}
+
+int bough__checksum_loose(char out[BOUGH__CHECKSUM_SIZE], const struct bough__migration *migration)
+{
+    return fill_or_fail(out, migration, true);
 }

@@ -78,17 +78,24 @@ bool bough__migration_acts_ephemeral(const struct bough__migration *applied, con
     return applied && !(applied->is_foreign && defined) ? applied->is_ephemeral : defined->is_ephemeral;
 }
 
+static bool has_other_tokens(const char *loose, const struct bough__migration *defined)
+{
+    char other[BOUGH__CHECKSUM_SIZE];
+
+    return bough__checksum_loose(other, defined) != BOUGH_OK || strcmp(loose, other) != 0;
+}
+
 bool bough__migration_has_changed(const struct bough__migration *applied, const struct bough__migration *defined)
 {
     struct bough__migration like = *applied;
 
     if (!applied->is_foreign)
-        return strcmp(applied->loose, defined->loose) != 0;
+        return strcmp(applied->exact, defined->exact) != 0 && has_other_tokens(applied->loose, defined);
     /* What is stored is what ran. It says nothing of the queries that made it. */
     if (defined->is_deferred)
         return false;
     like.is_ephemeral = defined->is_ephemeral;
-    return bough__checksum_fill(&like) != BOUGH_OK || strcmp(like.loose, defined->loose) != 0;
+    return bough__checksum_loose(like.loose, &like) != BOUGH_OK || has_other_tokens(like.loose, defined);
 }
 
 /* ---- lists ---- */

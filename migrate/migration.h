@@ -33,9 +33,10 @@ struct bough__migration {
     bool is_deferred; /* up and down are queries whose rows are the SQL; or build makes it */
     bough_migration_build *build;
     void *build_context;
-    /* Over up and down as they were defined, for a deferred one the queries: of every byte, and of the tokens alone. */
-    char exact[BOUGH__CHECKSUM_SIZE], loose[BOUGH__CHECKSUM_SIZE];
+    /* Over up and down as they were defined, for a deferred one the queries: of every byte. */
+    char exact[BOUGH__CHECKSUM_SIZE];
     /* Of a stored one: */
+    char loose[BOUGH__CHECKSUM_SIZE]; /* of the tokens alone */
     int64_t applied_at_ms;
     int64_t ordinal;      /* order of application, from 1; no two are equal */
     bool is_foreign;      /* another program stored it: its kind is not known, nor the checksums of its file */

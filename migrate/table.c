@@ -1,6 +1,7 @@
 /* table.c - see table.h. */
 #include "table.h"
 
+#include "checksum.h"
 #include "report.h"
 #include "version.h"
 
@@ -357,20 +358,23 @@ static char *down_or_reason(const struct bough__migration *migration, const char
 static int store_own(sqlite3 *db, const char *table, const struct bough__migration *migration, bool has_down,
                      const char *ordinal)
 {
+    char loose[BOUGH__CHECKSUM_SIZE] = "";
     sqlite3_stmt *statement = NULL;
     char *flags = flags_of(migration, has_down);
     char *format = sqlite3_mprintf("INSERT OR REPLACE INTO main.\"bough_%%w\"(defined_at, applied_at, version, "
                                    "ordinal, flags, exact, loose) SELECT m.defined_at, m.applied_at, ?2, %s, ?3, "
                                    "?4, ?5 FROM main.\"%%w\" m WHERE m.defined_at = ?1",
                                    ordinal);
-    int rc = flags && format ? prepare(&statement, db, table, format) : bough__migrate_fail_memory();
+    int rc = flags && format ? bough__checksum_loose(loose, migration) : bough__migrate_fail_memory();
 
+    if (rc == BOUGH_OK)
+        rc = prepare(&statement, db, table, format);
     if (rc == BOUGH_OK) {
         sqlite3_bind_int64(statement, 1, migration->defined_at_ms);
         bind_text(statement, 2, migration->version);
         bind_text(statement, 3, flags);
         bind_text(statement, 4, migration->exact);
-        bind_text(statement, 5, migration->loose);
+        bind_text(statement, 5, loose);
     }
     rc = finish(db, statement, rc);
     sqlite3_free(flags);
