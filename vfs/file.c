@@ -661,16 +661,15 @@ static int file_lock(sqlite3_file *handle, int level)
     int rc = bough__sqlite_code(bough__file_refuse_inherited(file), BOUGH__AT_RESERVE);
     if (level <= file->lock)
         return SQLITE_OK;
-    if (rc == SQLITE_OK && file->lock == SQLITE_LOCK_NONE) {
+    if (rc == SQLITE_OK && !file->txn)
         bough__wait_now(file);
+    if (rc == SQLITE_OK && file->lock == SQLITE_LOCK_NONE)
         rc = bough__sqlite_code(pin_for_reading(file), BOUGH__AT_READ);
-    }
     if (rc == SQLITE_OK && file->lock == SQLITE_LOCK_NONE)
         file->lock = SQLITE_LOCK_SHARED;
     if (rc == SQLITE_OK && level > SQLITE_LOCK_SHARED && !file->txn) {
         rc = begin_txn(file);
-        if ((rc & 0xff) == SQLITE_BUSY)
-            bough__wait_refused(file);
+        bough__wait_refused((rc & 0xff) == SQLITE_BUSY ? file : NULL);
     }
     if (rc == SQLITE_OK)
         file->lock = level;

@@ -27,19 +27,32 @@ bool bough__wait_put_off(int microseconds)
     return true;
 }
 
-void bough__wait_now(struct bough__file *file)
+static void sleep_us(uint32_t us)
 {
-    uint32_t us = waiting.refused == file ? waiting.put_off_us : 0;
-    if (waiting.refused != NULL)
-        bough__wait_refused(NULL);
-    if (us == 0) {
-        file->unslept_us = 0;
-        return;
-    }
-    if (file->unslept_us != 0)
-        (void)bough__vfs_system()->xSleep(bough__vfs_system(), (int)file->unslept_us);
+    if (us != 0)
+        (void)bough__vfs_system()->xSleep(bough__vfs_system(), (int)us);
+}
+
+static void sleep_in_front_of(struct bough__file *file, uint32_t us)
+{
+    sleep_us(file->unslept_us);
     uint64_t begin = bough__os_monotonic_us();
     bough__layer_wait_writer(file->layer, us);
     uint64_t slept = bough__os_monotonic_us() - begin;
     file->unslept_us = slept < us ? us - (uint32_t)slept : 0;
+}
+
+void bough__wait_now(struct bough__file *file)
+{
+    bool is_for_us = waiting.refused == file && waiting.put_off_us != 0;
+    uint32_t us = waiting.put_off_us;
+    /* What nobody slept before begins anew; but RESERVED after SHARED is one attempt. */
+    if (!is_for_us && file->lock == SQLITE_LOCK_NONE)
+        file->unslept_us = 0;
+    if (waiting.refused != NULL)
+        bough__wait_refused(NULL);
+    if (is_for_us)
+        sleep_in_front_of(file, us);
+    else
+        sleep_us(us);
 }

@@ -137,6 +137,63 @@ TEST(other_sleeps_are_slept)
     database_close(owner);
 }
 
+/* A connection that keeps its SHARED lock (a read transaction, or locking_mode=EXCLUSIVE) asks for the next one
+ * alone. */
+TEST(with_a_snapshot_in_hand)
+{
+    sqlite3 *owner = NULL, *waiter = NULL;
+    make_two(&owner, &waiter);
+    database_run(waiter, "BEGIN; SELECT * FROM t");
+    sqlite3_file *file = database_file(waiter);
+    for (int turn = 0; turn < 2; turn++) {
+        database_run(owner, "BEGIN IMMEDIATE");
+        CODE(SQLITE_BUSY, file->pMethods->xLock(file, SQLITE_LOCK_RESERVED));
+        branches()->xSleep(branches(), 100000);
+        database_run(owner, "ROLLBACK");
+        CODE(SQLITE_OK, file->pMethods->xLock(file, SQLITE_LOCK_RESERVED)); /* in front of a lock that is free */
+        ck_assert_uint_gt(file_of(waiter)->unslept_us, 0);
+        CODE(SQLITE_OK, file->pMethods->xUnlock(file, SQLITE_LOCK_SHARED));
+        file_of(waiter)->unslept_us = 0;
+    }
+    ck_assert_int_eq(sleeps, 0);
+    branches()->xSleep(branches(), 1000); /* it was granted: there is nothing to wait for */
+    ck_assert_int_eq(sleeps, 1);
+    database_run(waiter, "COMMIT; PRAGMA locking_mode = EXCLUSIVE; SELECT * FROM t");
+    database_run(owner, "BEGIN IMMEDIATE");
+    CODE(SQLITE_BUSY, database_try(waiter, "BEGIN IMMEDIATE"));
+    branches()->xSleep(branches(), 100000);
+    database_run(owner, "ROLLBACK");
+    database_run(waiter, "BEGIN IMMEDIATE");
+    ck_assert_uint_gt(file_of(waiter)->unslept_us, 0);
+    database_close(waiter);
+    database_close(owner);
+}
+
+/* A program's loop over several connections, or over one that it opens anew each time, sleeps as often as it asks
+ * to. */
+TEST(what_was_put_off_for_another_file_is_slept)
+{
+    sqlite3 *owner = NULL, *waiter = NULL;
+    make_two(&owner, &waiter);
+    sqlite3 *other = database_open();
+    database_run(owner, "BEGIN IMMEDIATE");
+    CODE(SQLITE_BUSY, database_try(waiter, "BEGIN IMMEDIATE"));
+    branches()->xSleep(branches(), 50000);
+    ck_assert_int_eq(sleeps, 0);
+    database_run(other, "SELECT * FROM t");
+    ck_assert_int_eq(sleeps, 1);
+    ck_assert_int_eq(last_sleep_us, 50000);
+    CODE(SQLITE_BUSY, database_try(waiter, "BEGIN IMMEDIATE"));
+    branches()->xSleep(branches(), 20000);
+    database_close(waiter);
+    database_run(other, "SELECT * FROM t");
+    ck_assert_int_eq(sleeps, 2);
+    ck_assert_int_eq(last_sleep_us, 20000);
+    database_run(owner, "COMMIT");
+    database_close(other);
+    database_close(owner);
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {
@@ -144,6 +201,8 @@ int main(void)
         CASE(a_timeout_ends),
         CASE(what_was_not_slept_is_made_up_for),
         CASE(other_sleeps_are_slept),
+        CASE(with_a_snapshot_in_hand),
+        CASE(what_was_put_off_for_another_file_is_slept),
     };
     return harness_run("wait", cases, COUNT_OF(cases));
 }
