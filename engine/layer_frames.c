@@ -11,8 +11,10 @@
 /* Dead frames are looked at when there are so many of them. */
 #define RECYCLE_FRAMES 64u
 #define RECYCLE_SLACK (512u << 10)
-/* Free frames without a neighbour are used when they are more than this share of the layer. */
+/* Free frames without a neighbour are used when they are more than this share of the layer, or than a process should
+ * keep in memory and sort for one branch. */
 #define ALONE_SHARE 8
+#define ALONE_MOST  16384u
 
 int bough__layer_free_extents(struct bough__frames *out, const struct bough__layer *layer,
                               const struct bough__layer_slot *slot, const struct bough__overlay *overlay)
@@ -167,18 +169,23 @@ static size_t enough_frames(const struct bough__layer *layer)
     return slack < RECYCLE_FRAMES ? slack : RECYCLE_FRAMES;
 }
 
+static size_t alone_frames(const struct bough__layer *layer)
+{
+    uint64_t share = layer->slot.frame_count / ALONE_SHARE;
+    return enough_frames(layer) + (share < ALONE_MOST ? share : ALONE_MOST);
+}
+
 bool bough__layer_take_frame(struct bough__layer *layer, uint64_t *out_frame)
 {
     if (layer->fd < 0)
         return false;
-    size_t enough = enough_frames(layer), alone = enough + layer->slot.frame_count / ALONE_SHARE;
+    size_t enough = enough_frames(layer), alone = alone_frames(layer);
     if (bough__recycler_take(&layer->recycler, out_frame, alone))
         return true;
     /* A reader without permission to write holds a lock on the file instead of a pin. What is made ready before he
      * came was dead before he came. */
-    if (!bough__recycler_is_worthwhile(&layer->recycler, enough) ||
-        bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
-        return false;
-    bough__recycler_refill(&layer->recycler, &layer->shm);
-    return bough__recycler_take(&layer->recycler, out_frame, alone);
+    if (bough__recycler_is_worthwhile(&layer->recycler, enough, bough__shm_durable(&layer->shm)) &&
+        !bough__os_is_locked(layer->fd, BOUGH__LAYER_READER_BYTE))
+        bough__recycler_refill(&layer->recycler, &layer->shm);
+    return bough__recycler_take(&layer->recycler, out_frame, bough__recycler_left(&layer->recycler, alone));
 }

@@ -9,6 +9,8 @@
 
 /* Frames made ready at a time: neighbours among them find each other. */
 #define BATCH 1024
+/* What is ready is sorted when one in so many of it has come since, so that a frame costs the same however many are. */
+#define FRESH_SHARE 8
 /* Looks in vain before the owners of pins are asked whether they live. */
 #define PATIENCE 64
 /* Looks until parked frames are looked at although the oldest pin has not moved. */
@@ -92,6 +94,14 @@ static void list_clean(const struct bough__recycler *recycler, struct bough__dea
     *mark = marked;
 }
 
+static void count_extents(struct bough__recycler *recycler)
+{
+    const struct bough__frames *extents = &recycler->extents;
+    recycler->extent_frames = 0;
+    for (size_t i = extents->at; i < extents->count; i++)
+        recycler->extent_frames += extents->extents[i].count - (i == extents->at ? extents->used : 0);
+}
+
 static int extents_clean(struct bough__frames *extents, const struct bough__page_table *struck)
 {
     size_t count = 0;
@@ -125,6 +135,13 @@ static void ready_compact(struct bough__recycler *recycler)
     recycler->single_from = recycler->single_from > gone ? recycler->single_from - gone : 0;
 }
 
+static void ready_push(struct bough__recycler *recycler, struct bough__dead_frame frame)
+{
+    if (recycler->ready.count == recycler->ready.capacity && recycler->ready.first > recycler->ready.capacity / 2)
+        ready_compact(recycler);
+    recycler->fresh += list_push(&recycler->ready, frame);
+}
+
 /* Ascending; those with a neighbour come first. Without memory all count as such. */
 static void arrange(struct bough__recycler *recycler)
 {
@@ -132,6 +149,7 @@ static void arrange(struct bough__recycler *recycler)
     struct bough__dead_frame *items = recycler->ready.items + from;
     size_t kept = 0, moved = 0;
     recycler->single_from = recycler->ready.count;
+    recycler->fresh = 0;
     if (count < 2)
         return;
     qsort(items, count, sizeof *items, by_frame);
@@ -165,6 +183,7 @@ static void clean(struct bough__recycler *recycler)
     if (recycler->extents.at < recycler->extents.count &&
         extents_clean(&recycler->extents, &recycler->struck) != BOUGH_OK)
         bough__frames_release(&recycler->extents); /* rather lose them until the next checkpoint than use one twice */
+    count_extents(recycler);
     bough__page_table_release(&recycler->struck);
 }
 
@@ -181,7 +200,8 @@ static void forget(struct bough__recycler *recycler)
     list_release(&recycler->ready);
     bough__frames_release(&recycler->extents);
     bough__page_table_release(&recycler->struck);
-    recycler->taken = recycler->single_from = 0;
+    recycler->taken = recycler->single_from = recycler->fresh = 0;
+    recycler->extent_frames = 0;
 }
 
 /* ---- what is known ---- */
@@ -197,6 +217,7 @@ void bough__recycler_start(struct bough__recycler *recycler, struct bough__frame
     bough__recycler_release(recycler);
     recycler->extents = *extents;
     recycler->gate_txn = gate_txn;
+    count_extents(recycler);
     *extents = (struct bough__frames){0};
 }
 
@@ -277,9 +298,7 @@ int bough__recycler_add(struct bough__recycler *recycler, const struct bough__fr
         return rc;
     }
     /* Most checkpoints find nothing new; the gate moves only for those that do. */
-    uint64_t before = 0, after = 0;
-    for (size_t i = 0; i < recycler->extents.count; i++)
-        before += recycler->extents.extents[i].count;
+    uint64_t before = recycler->extent_frames, after = 0;
     for (size_t i = 0; i < copy.count; i++)
         after += copy.extents[i].count;
     if (after == before) {
@@ -288,6 +307,7 @@ int bough__recycler_add(struct bough__recycler *recycler, const struct bough__fr
     }
     bough__frames_release(&recycler->extents);
     recycler->extents = copy;
+    recycler->extent_frames = after;
     recycler->gate_txn = txn;
     return BOUGH_OK;
 }
@@ -353,11 +373,8 @@ static void look_at_parked(struct bough__recycler *recycler, const struct look *
 /* What would be free if nobody read. */
 static uint64_t kept_back(const struct bough__recycler *recycler, const struct look *look)
 {
-    uint64_t frames = recycler->parked.count - recycler->parked.first;
-    bool is_open = gate_is_open(look, recycler->gate_txn);
-    for (size_t i = recycler->extents.at; !is_open && i < recycler->extents.count; i++)
-        frames += recycler->extents.extents[i].count - (i == recycler->extents.at ? recycler->extents.used : 0);
-    return frames;
+    uint64_t parked = recycler->parked.count - recycler->parked.first;
+    return parked + (gate_is_open(look, recycler->gate_txn) ? 0 : recycler->extent_frames);
 }
 
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm)
@@ -371,25 +388,32 @@ void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm 
     look.durable_txn = bough__shm_durable(shm);
     look.hold_txn = bough__shm_hold(shm);
     uint64_t frame = 0;
-    while (recycler->ready.count < enough && gate_is_open(&look, recycler->gate_txn) &&
-           bough__frames_take(&recycler->extents, &frame))
-        if (!is_struck(recycler, frame, 0))
-            (void)list_push(&recycler->ready, (struct bough__dead_frame){.frame = frame});
     if (recycler->parked.count == 0)
         recycler->parked_oldest = oldest_pin(&look);
     while (recycler->ready.count < enough && recycler->dead.first < recycler->dead.count &&
            recycler->dead.items[recycler->dead.first].death <= look.durable_txn)
         sort_out(recycler, &look, &recycler->dead.items[recycler->dead.first++]);
+    /* After what died lately: that is side by side more often. */
+    while (recycler->ready.count < enough && gate_is_open(&look, recycler->gate_txn) &&
+           bough__frames_take(&recycler->extents, &frame)) {
+        recycler->extent_frames--;
+        if (!is_struck(recycler, frame, 0))
+            (void)list_push(&recycler->ready, (struct bough__dead_frame){.frame = frame});
+    }
     look_at_parked(recycler, &look);
     bough__shm_note_kept(shm, kept_back(recycler, &look));
-    if (recycler->ready.count != before)
+    recycler->fresh += recycler->ready.count - before;
+    if (recycler->fresh > (recycler->ready.count - recycler->taken) / FRESH_SHARE)
         arrange(recycler);
 }
 
-bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough)
+bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough, uint64_t durable_txn)
 {
-    return recycler->extents.at < recycler->extents.count ||
-           recycler->dead.count - recycler->dead.first + recycler->parked.count >= enough;
+    const struct bough__dead_frames *dead = &recycler->dead;
+    size_t count = dead->count - dead->first;
+    if (count != 0 && dead->items[dead->first].death > durable_txn)
+        count = 0;
+    return recycler->extents.at < recycler->extents.count || count + recycler->parked.count >= enough;
 }
 
 /* The entry after those in hand leaves the list. */
@@ -406,9 +430,13 @@ static void begin_with_neighbours(struct bough__recycler *recycler)
     size_t at = recycler->ready.first, end = recycler->single_from;
     if (recycler->taken != 0 || at >= end || (at + 1 < end && items[at].frame + 1 == items[at + 1].frame))
         return;
-    struct bough__dead_frame next = items[at];
-    memmove(items + at, items + at + 1, (end - at - 1) * sizeof *items);
-    items[--recycler->single_from] = next;
+    recycler->ready.first++;
+    ready_push(recycler, items[at]);
+}
+
+size_t bough__recycler_left(const struct bough__recycler *recycler, size_t leave)
+{
+    return recycler->extent_frames < leave ? leave - recycler->extent_frames : 0;
 }
 
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame, size_t leave)
@@ -436,5 +464,5 @@ void bough__recycler_settle(struct bough__recycler *recycler, bool is_used)
         recycler->ready.first += recycler->taken;
     recycler->taken = 0;
     if (recycler->ready.first == recycler->ready.count)
-        recycler->ready.first = recycler->ready.count = recycler->single_from = 0;
+        recycler->ready.first = recycler->ready.count = recycler->single_from = recycler->fresh = 0;
 }

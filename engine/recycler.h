@@ -39,12 +39,14 @@ struct bough__dead_frames {
 struct bough__recycler {
     struct bough__frames extents; /* dead at gate_txn */
     uint64_t gate_txn;
+    uint64_t extent_frames;           /* in extents, not handed out */
     struct bough__dead_frames dead;   /* by death; not looked at yet */
     struct bough__dead_frames parked; /* a snapshot kept them back */
     uint64_t parked_oldest;           /* the oldest pin then */
     struct bough__dead_frames ready;  /* free */
     size_t taken;                     /* of ready, by the open transaction */
-    size_t single_from;               /* ready.items from here on have no neighbour that is ready */
+    size_t single_from;               /* ready.items from here on have no neighbour that is ready, or are fresh */
+    size_t fresh;                     /* of ready, at its end: came since it was sorted */
     struct bough__page_table struck;  /* frame -> the transaction of another process that took it; what is known above
                                        * of a death up to then no longer holds, and goes now and then */
     unsigned looks, parked_looks;
@@ -66,11 +68,13 @@ int bough__recycler_unborn(struct bough__frames *to, struct bough__recycler *rec
 /* Hands out a free frame that is ready; false: none. Those with a free neighbour go first, since frames side by side
  * are written with one call and reach the disk in one piece; of those without, `leave` stay. */
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame, size_t leave);
+/* How many of those `leave` have to be ready, after a refill: the extents that are not count for the rest. */
+size_t bough__recycler_left(const struct bough__recycler *recycler, size_t leave);
 /* Looks at the pins and makes some frames ready, where there are any. */
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm);
 /* Are there frames enough to look at (`enough`, or extents)? A look at each frame as it dies would cost a system call a
- * transaction, and scatter what is written together. */
-bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough);
+ * transaction, and scatter what is written together; one at frames whose death is not durable would find nothing. */
+bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough, uint64_t durable_txn);
 /* What was handed out since the last of these calls is used now, or free again. */
 void bough__recycler_settle(struct bough__recycler *recycler, bool is_used);
 

@@ -265,6 +265,64 @@ TEST(a_record_of_another_costs_the_same_however_much_is_free)
     bough__recycler_release(&recycler);
 }
 
+/* Frames 0, 2, 4 and so on. */
+static void start_with_singles(struct truth *truth, uint64_t count)
+{
+    struct bough__frames extents = {0};
+    start(truth, 1);
+    for (uint64_t i = 0; i < count; i++)
+        ASSERT_OK(bough__frames_add(&extents, 2 * i, 1));
+    bough__recycler_start(&truth->recycler, &extents, 0);
+}
+
+static bool finds_one(struct truth *truth, size_t leave)
+{
+    uint64_t frame = 0;
+    if (bough__recycler_take(&truth->recycler, &frame, leave))
+        return true;
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    return bough__recycler_take(&truth->recycler, &frame, bough__recycler_left(&truth->recycler, leave));
+}
+
+/* One page for each opening of a large database: the share that may stay unused is one of all that is free, not of the
+ * part that was looked at. Otherwise the file would grow with each of them. */
+TEST(what_was_not_looked_at_yet_is_free_too)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    start_with_singles(truth, 20000);
+    ck_assert(finds_one(truth, 19999));
+    bough__recycler_settle(&truth->recycler, false);
+    ck_assert(!finds_one(truth, 20000));
+    ck_assert(finds_one(truth, 19999));
+    bough__recycler_settle(&truth->recycler, true);
+    ck_assert(!finds_one(truth, 19999));
+    end(truth);
+    free(truth);
+}
+
+/* A frame that dies joins 10,000 that stay for want of a neighbour, 1,000 times: all were sorted each time. */
+TEST(those_that_stay_are_sorted_now_and_then)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    start_with_singles(truth, 10000);
+    for (int i = 0; i < 20; i++)
+        ck_assert(!finds_one(truth, 20000));
+    struct bough__os_calls calls = bough__os;
+    allocated = 0;
+    bough__os.malloc = counting_malloc;
+    bough__os.realloc = counting_realloc;
+    for (uint64_t i = 0; i < 1000; i++) {
+        truth->txn++;
+        publish(truth);
+        dies(truth, 30001 + 2 * i);
+        ck_assert(!finds_one(truth, 20000));
+    }
+    bough__os = calls;
+    ck_assert_msg(allocated < 4 << 20, "%zu bytes were allocated", allocated);
+    end(truth);
+    free(truth);
+}
+
 static void *failing_realloc(void *old, size_t len_bytes)
 {
     (void)old, (void)len_bytes;
@@ -304,6 +362,8 @@ int main(void)
         CASE(hands_out_what_is_free_and_nothing_else),
         CASE(a_transaction_begins_where_two_frames_are_free_side_by_side),
         CASE(a_record_of_another_costs_the_same_however_much_is_free),
+        CASE(what_was_not_looked_at_yet_is_free_too),
+        CASE(those_that_stay_are_sorted_now_and_then),
         CASE(without_memory_nothing_is_handed_out_twice),
     };
     return harness_run("recycler", cases, COUNT_OF(cases));
