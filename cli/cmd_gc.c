@@ -20,7 +20,7 @@ static void print_json(const bough_collection *collection)
 
 static void print(struct cli *cli, const bough_collection *collection, bool dry_run)
 {
-    char freed[OUT_TEXT_SIZE] = "", left[OUT_TEXT_SIZE] = "";
+    char freed[OUT_TEXT_SIZE] = "", left[OUT_TEXT_SIZE] = "", held[OUT_TEXT_SIZE] = "";
     const char *would = dry_run ? "would be " : "";
 
     for (size_t i = 0; i < collection->dropped.count; i++) {
@@ -35,6 +35,8 @@ static void print(struct cli *cli, const bough_collection *collection, bool dry_
     out_size(freed, collection->freed_bytes);
     out_size(left, collection->store_bytes);
     cli_say(cli, "%s %sgiven back, the store takes %s", freed, would, left);
+    if (collection->held_bytes)
+        cli_say(cli, "%s more when those who read older states have gone on", out_size(held, collection->held_bytes));
 }
 
 static int parse_days(struct cli *cli, int *out)

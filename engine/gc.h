@@ -36,7 +36,7 @@ struct bough__gc_file {
 struct bough__gc {
     struct bough_store *store;
     bough_collection *out;
-    bool dry_run;
+    bool dry_run, is_held; /* is_held: what a dry run adds up next is kept by those who have the file open */
     uint32_t timeout_ms;
     int64_t now_ms, prune_before_ms;
     int lock_fd; /* of the identity file */

@@ -818,6 +818,25 @@ bool bough__shm_is_open(const char *directory, uint32_t number)
     return is_open;
 }
 
+bool bough__shm_is_behind(const char *directory, uint32_t number)
+{
+    struct bough__shm shm = {.fd = -1};
+    struct bough__published now = {0};
+    bool is_open = false, is_behind = false;
+    int rc = look_if_open(&shm, &is_open, directory, number);
+    if (rc != BOUGH_OK || !is_open)
+        return rc != BOUGH_OK;
+    bough__shm_read(&now, &shm);
+    for (int i = 0; !is_behind && i < BOUGH__SHM_PINS; i++) {
+        uint64_t pin = atomic_load(&shm.map->pins[i]), tree = 0;
+        if (read_pin(&pin, &tree, &shm, i) && is_alive(&shm, (uint32_t)(pin >> PIN_OWNER_SHIFT)))
+            is_behind = (pin & PIN_TXN_MASK) - 1 != now.txn ||
+                        (tree & ~TREE_UNSURE) != tree_word(now.top, now.generation);
+    }
+    bough__shm_close(&shm, false);
+    return is_behind;
+}
+
 /* Whether the file that nobody uses was left by users who died, on this boot for all that is known. Without it, or if
  * its first user died before he was ready, nobody did. */
 static int was_left(bool *out, const char *directory, uint32_t number)

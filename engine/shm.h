@@ -142,6 +142,8 @@ void bough__shm_pin_is_sure(struct bough__shm *shm, int pin);
 int bough__shm_take(struct bough__shm *out, const char *directory, uint32_t number);
 /* Not being able to tell counts as open. */
 bool bough__shm_is_open(const char *directory, uint32_t number);
+/* Whether somebody reads a state of the layer that is not its newest. Not being able to tell counts as yes. */
+bool bough__shm_is_behind(const char *directory, uint32_t number);
 /* The newest transaction that those who have the layer open know to be durable; 0: nobody has it open. *out_is_closed:
  * and nobody has died with it open since the boot, so what its file says is on the disk, but for the second place of a
  * header whose first one is. */

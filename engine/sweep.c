@@ -92,13 +92,19 @@ static int open_file(int *out_fd, char **out_path, const struct bough__gc *gc, e
     return bough__os_open(out_fd, *out_path, (gc->dry_run ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK, 0);
 }
 
+/* Of a dry run. */
+static void add_up_bytes(struct bough__gc *gc, uint64_t bytes)
+{
+    *(gc->is_held ? &gc->out->held_bytes : &gc->out->freed_bytes) += bytes;
+}
+
 /* Gives a range of a file back, or adds up what that would bring. */
 static int give_back(struct bough__gc *gc, int fd, const char *path, uint64_t offset, uint64_t len,
                      struct bough__os_run *run)
 {
     uint64_t bytes = bough__os_allocated(fd, offset, len, run);
     if (gc->dry_run)
-        gc->out->freed_bytes += bytes;
+        add_up_bytes(gc, bytes);
     return gc->dry_run || bytes == 0 ? BOUGH_OK : bough__os_punch(fd, offset, len, path);
 }
 
@@ -226,7 +232,7 @@ static int remove_layer(struct bough__gc *gc, int fd, const char *path, uint32_t
     if (bough__os.fstat(fd, &st) != 0)
         return bough__fail_errno("look at", path);
     if (gc->dry_run) {
-        gc->out->freed_bytes += (uint64_t)st.st_blocks * 512;
+        add_up_bytes(gc, (uint64_t)st.st_blocks * 512);
         return BOUGH_OK;
     }
     int rc = st.st_size > 0 ? bough__os_punch(fd, 0, (uint64_t)st.st_size, path) : BOUGH_OK;
@@ -259,8 +265,12 @@ static int sweep_layer_without_branch(struct bough__gc *gc, uint32_t number)
 {
     struct bough__shm shm = {.fd = -1};
     const struct bough__space *space = gc->store->space;
-    if (gc->dry_run)
-        return bough__shm_is_open(space->directory, number) ? BOUGH_OK : sweep_dead_layer(gc, number);
+    if (gc->dry_run) {
+        gc->is_held = bough__shm_is_open(space->directory, number);
+        int rc = sweep_dead_layer(gc, number);
+        gc->is_held = false;
+        return rc;
+    }
     int rc = bough__shm_take(&shm, space->directory, number);
     if (rc == BOUGH_BUSY)
         return BOUGH_OK;
@@ -420,11 +430,14 @@ static int sweep_branch(struct bough__gc *gc, const struct bough__gc_branch *bra
     struct bough__layer *layer = NULL;
     uint64_t bytes = 0, dead_nodes = bough__own_header_excess(gc, branch->layer);
     int rc = estimate_layer(&bytes, gc, branch->layer);
-    if (gc->dry_run)
-        gc->out->freed_bytes += bytes;
-    if (rc != BOUGH_OK || gc->dry_run ||
-        (bytes < WORTHWHILE_BYTES && dead_nodes * BOUGH__NODE_SIZE < WORTHWHILE_BYTES))
+    if (rc != BOUGH_OK || (bytes < WORTHWHILE_BYTES && dead_nodes * BOUGH__NODE_SIZE < WORTHWHILE_BYTES))
         return rc == BOUGH_CORRUPT ? BOUGH_OK : rc;
+    if (gc->dry_run) {
+        gc->is_held = bough__shm_is_behind(gc->store->space->directory, branch->layer);
+        add_up_bytes(gc, bytes);
+        gc->is_held = false;
+        return BOUGH_OK;
+    }
     rc = open_layer(&layer, gc, branch->id);
     if (rc != BOUGH_OK)
         return rc == BOUGH_IO || rc == BOUGH_FULL || rc == BOUGH_NOMEM ? rc : BOUGH_OK;

@@ -351,6 +351,7 @@ typedef struct bough_collection {
     uint64_t freed_bytes;       /* given back; of a dry run: what would be */
     bough_branches dropped;     /* branches whose time was over; of a dry run: that would be dropped */
     size_t pruned;              /* commits whose pages nobody can ask for any more */
+    uint64_t held_bytes;        /* of a dry run: what would be given back, too, if readers did not keep its files */
 } bough_collection;
 BOUGH_EXPORT void bough_collection_release(bough_collection *collection);
 /* Drops branches whose time is over, if nobody has them open and they have no children; then gives back every byte that

@@ -653,6 +653,49 @@ TEST(a_dry_run)
     bough_store_close(store);
 }
 
+static bough_collection run_dry(bough_store *store)
+{
+    bough_collection dry = {0};
+    ASSERT_OK(bough_gc(&dry, store, 0, true, NULL));
+    bough_branches_release(&dry.dropped);
+    return dry;
+}
+
+/* It promises nothing that a reader of an older state keeps from gc. */
+TEST(a_dry_run_beside_a_reader)
+{
+    bough_store *store = fixture_store(BLOCKS);
+    struct bough__snapshot old = {0};
+    struct bough__layer *layer = NULL;
+    fixture_fork(store, "dev", "main");
+    fixture_fill(store, "dev", 0, BLOCKS, 'a');
+    fixture_commit(store, "dev", "mine");
+    fixture_fill(store, "dev", 0, BLOCKS, 'b');
+    commit_by_the_machine(store, "dev");
+    pin_ref(&old, &layer, store, "dev");
+    ck_assert_uint_eq(run_dry(store).held_bytes, 0); /* he reads the newest */
+    for (int i = 0; i < 3; i++) {
+        fixture_fill(store, "dev", 0, BLOCKS, (uint8_t)('c' + i));
+        commit_by_the_machine(store, "dev");
+    }
+    fixture_commit(store, "dev", "newer");
+    bough_collection dry = run_dry(store);
+    uint64_t pages = BLOCKS * FIXTURE_BLOCK;
+    ck_assert_uint_ge(dry.held_bytes, pages);
+    bough_collection wet = collect(store, 0);
+    ck_assert_uint_le(dry.freed_bytes, wet.freed_bytes + pages / 4);
+    check_blocks(&old, 0, BLOCKS, 'b');
+    bough__snapshot_release(&old);
+    bough__layer_close(layer);
+    dry = run_dry(store);
+    ck_assert_uint_eq(dry.held_bytes, 0);
+    ck_assert_uint_ge(dry.freed_bytes, pages);
+    wet = collect(store, 0);
+    ck_assert_uint_ge(wet.freed_bytes + pages / 4, dry.freed_bytes);
+    assert_whole(store);
+    bough_store_close(store);
+}
+
 TEST(a_damaged_node)
 {
     uint32_t at = 0;
@@ -1128,6 +1171,7 @@ int main(void)
         CASE(branches_with_an_end),
         CASE(opened_after_the_look),
         CASE(a_dry_run),
+        CASE(a_dry_run_beside_a_reader),
         CASE(a_damaged_node),
         CASE(a_catalog_of_yesterday),
         CASE(what_is_given_back_is_nobodys_own),
