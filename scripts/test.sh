@@ -21,6 +21,7 @@ find_memory()
     memory=$(mktemp -d /dev/shm/bough-tests-XXXXXX)
     trap 'rm -rf "$memory"' EXIT
     trap 'exit 1' HUP INT TERM
+    chmod 1777 "$memory" # some programs run as another user
 }
 
 # The rest of the tests of a preset: in memory, if there is room.
