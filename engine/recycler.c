@@ -13,8 +13,9 @@
 #define FRESH_SHARE 8
 /* Looks in vain before the owners of pins are asked whether they live. */
 #define PATIENCE 64
-/* Looks until parked frames are looked at although the oldest pin has not moved. */
+/* Looks until parked frames are looked at although the oldest pin has not moved; one more for each so many of them. */
 #define PARKED_PATIENCE 32
+#define PARKED_A_LOOK   16
 /* Struck frames are taken out when there are so many of them, and one to so many that are known: a look at all that is
  * known for each record of another process would make the writers of one branch slower the more frames are free. */
 #define STRUCK_MIN 256
@@ -360,9 +361,10 @@ static void look_at_parked(struct bough__recycler *recycler, const struct look *
 {
     struct bough__dead_frames old = recycler->parked;
     /* Now and then whatever the oldest does: others may have come and gone behind it. */
-    bool is_time = ++recycler->parked_looks % PARKED_PATIENCE == 0;
+    bool is_time = ++recycler->parked_looks >= PARKED_PATIENCE + old.count / PARKED_A_LOOK;
     if (old.count == 0 || (oldest_pin(look) <= recycler->parked_oldest && !is_time))
         return;
+    recycler->parked_looks = 0;
     recycler->parked = (struct bough__dead_frames){0};
     for (size_t i = 0; i < old.count; i++)
         sort_out(recycler, look, &old.items[i]);

@@ -323,6 +323,43 @@ TEST(those_that_stay_are_sorted_now_and_then)
     free(truth);
 }
 
+/* 20,000 frames that a reader keeps back, and 1,000 looks: all of them were looked at each 32nd time. */
+TEST(what_a_reader_keeps_back_is_looked_at_now_and_then)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    struct bough__published state;
+    int reader = 0, other = 0;
+    start(truth, 1);
+    ASSERT_OK(bough__shm_pin(&reader, &state, &truth->shm));
+    truth->txn++;
+    publish(truth);
+    ASSERT_OK(bough__shm_pin(&other, &state, &truth->shm));
+    truth->txn++;
+    publish(truth);
+    for (uint64_t i = 0; i < 20000; i++)
+        dies(truth, 1000 + i);
+    bough__recycler_died(&truth->recycler, 999, 2, truth->txn);
+    while (truth->recycler.dead.first < truth->recycler.dead.count)
+        ck_assert(!finds_one(truth, 0));
+    struct bough__os_calls calls = bough__os;
+    allocated = 0;
+    bough__os.malloc = counting_malloc;
+    bough__os.realloc = counting_realloc;
+    for (int i = 0; i < 1000; i++)
+        ck_assert(!finds_one(truth, 0));
+    bough__os = calls;
+    ck_assert_msg(allocated < 4 << 20, "%zu bytes were allocated", allocated);
+    /* What only the other one saw is found although the first one stays. */
+    bough__shm_unpin(&truth->shm, other);
+    bool is_found = false;
+    for (int i = 0; i < 3000 && !is_found; i++)
+        is_found = finds_one(truth, 0);
+    ck_assert(is_found);
+    bough__shm_unpin(&truth->shm, reader);
+    end(truth);
+    free(truth);
+}
+
 static void *failing_realloc(void *old, size_t len_bytes)
 {
     (void)old, (void)len_bytes;
@@ -364,6 +401,7 @@ int main(void)
         CASE(a_record_of_another_costs_the_same_however_much_is_free),
         CASE(what_was_not_looked_at_yet_is_free_too),
         CASE(those_that_stay_are_sorted_now_and_then),
+        CASE(what_a_reader_keeps_back_is_looked_at_now_and_then),
         CASE(without_memory_nothing_is_handed_out_twice),
     };
     return harness_run("recycler", cases, COUNT_OF(cases));
