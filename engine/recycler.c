@@ -438,7 +438,8 @@ static void begin_with_neighbours(struct bough__recycler *recycler)
 
 size_t bough__recycler_left(const struct bough__recycler *recycler, size_t leave)
 {
-    return recycler->extent_frames < leave ? leave - recycler->extent_frames : 0;
+    size_t others = recycler->extent_frames + recycler->parked.count - recycler->parked.first;
+    return others < leave ? leave - others : 0;
 }
 
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame, size_t leave)

@@ -68,7 +68,8 @@ int bough__recycler_unborn(struct bough__frames *to, struct bough__recycler *rec
 /* Hands out a free frame that is ready; false: none. Those with a free neighbour go first, since frames side by side
  * are written with one call and reach the disk in one piece; of those without, `leave` stay. */
 bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame, size_t leave);
-/* How many of those `leave` have to be ready, after a refill: the extents that are not count for the rest. */
+/* How many of those `leave` have to be ready, after a refill: extents that are not, and what readers keep back, count
+ * for the rest. So the layer is no larger beside a reader than what he needs makes it. */
 size_t bough__recycler_left(const struct bough__recycler *recycler, size_t leave);
 /* Looks at the pins and makes some frames ready, where there are any. */
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm);

@@ -208,6 +208,32 @@ mark("end")
         self.assertEqual(self.syncs(parts["write"]), 0)
         self.assertGreaterEqual(self.syncs(parts["close"]), 1, "a clean close makes everything durable")
 
+    def test_bytes_beside_a_snapshot(self):
+        """A snapshot that stays keeps each page of its state; beside those and the newest there is 1 MB at most."""
+        self.bough("init", "--empty", self.store)
+        done = subprocess.run([sys.executable, "-c", PRELUDE + f"""
+import random
+extension()
+db, reader = connect({self.uri('main')!r}), connect({self.uri('main')!r})
+db.execute("PRAGMA synchronous=OFF")
+db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, v TEXT)")
+db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) "
+           "INSERT INTO t SELECT i, 0, hex(zeroblob(46)) FROM n")
+reader.execute("BEGIN")
+reader.execute("SELECT sum(n) FROM t").fetchone()
+db.execute("PRAGMA synchronous=FULL")
+random.seed(1)
+for i in range(12000):
+    db.execute("UPDATE t SET n = n + 1 WHERE id = ?", (random.randrange(20000) + 1,))
+assert reader.execute("SELECT sum(n) FROM t").fetchone() == (0,)
+folder = {self.store!r} + "/layers/"
+print(db.execute("PRAGMA page_count").fetchone()[0] * 4096,
+      max(os.stat(folder + name).st_size for name in os.listdir(folder)))
+"""], capture_output=True, text=True, timeout=200)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        live, size = map(int, done.stdout.split())
+        self.assertLess(size, 2 * live + 1000000)
+
     def test_syncs_of_a_bulk_transaction(self):
         """Pages, nodes of the page map, header: one each, also where the transaction replaced much."""
         self.make_store()
