@@ -21,8 +21,11 @@ int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *st
     *out = NULL;
     int rc = bough__catalog_commit_by_id(&head, store->catalog, row->head);
     if (rc == BOUGH_OK) {
-        struct bough__layer_owner owner = {
-            .number = row->layer, .head = head.tree, .held_txn = row->held_txn, .branch = row->name};
+        struct bough__layer_owner owner = {.number = row->layer,
+                                           .head = head.tree,
+                                           .held_txn = row->held_txn,
+                                           .branch = row->name,
+                                           .is_hearsay = true};
         memcpy(owner.head_id, row->head, sizeof owner.head_id);
         rc = bough__layer_open(out, store->space, &owner);
     }
@@ -48,8 +51,10 @@ int bough__branch_open(struct bough__layer **out, bool *out_protected, struct bo
         bough__error_restore(&error);
     /* A commit may have come between the row and the opening, and its hold have gone with the last opener. From here on
      * we are one, so later commits raise the hold that we see. */
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK) {
+        bough__layer_confirm(*out);
         bough__layer_hold(*out, now.held_txn);
+    }
     *out_protected = now.is_protected;
     bough__branch_row_clear(&now);
     if (rc != BOUGH_OK) {

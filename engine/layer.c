@@ -545,8 +545,16 @@ int bough__layer_open(struct bough__layer **out, struct bough__space *space, con
     }
     if (rc == BOUGH_OK)
         *out = layer;
+    if (rc == BOUGH_OK && !owner->is_hearsay)
+        bough__layer_confirm(layer);
     pthread_mutex_unlock(&space->mutex);
     return rc;
+}
+
+void bough__layer_confirm(struct bough__layer *layer)
+{
+    if (!(bough__shm_flags(&layer->shm) & BOUGH__SHM_CONFIRMED))
+        bough__shm_set(&layer->shm, BOUGH__SHM_CONFIRMED);
 }
 
 /* ---- closing ---- */
@@ -606,7 +614,8 @@ static int detach(struct bough__layer *layer)
         bough__layer_resolve_if_free(layer);
     uint32_t flags = bough__shm_flags(&layer->shm);
     bough__layer_hold_file(layer);
-    if (last && !(flags & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER | BOUGH__SHM_PREPARED)))
+    uint32_t unfit = BOUGH__SHM_POISONED | BOUGH__SHM_GONE | BOUGH__SHM_HEADER | BOUGH__SHM_PREPARED;
+    if (last && (flags & (unfit | BOUGH__SHM_CONFIRMED)) == BOUGH__SHM_CONFIRMED)
         finish_file(layer);
     bool is_rubbish = last && flags & BOUGH__SHM_USELESS && may_be_removed(layer);
     bough__layer_let_file(layer);

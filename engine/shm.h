@@ -164,7 +164,8 @@ enum bough__shm_flag {
     BOUGH__SHM_PROTECTED = 8, /* the branch was protected while it was open */
     BOUGH__SHM_DOUBT = 16,    /* the branch's row is being changed, or was by a process that died: look at it */
     BOUGH__SHM_USELESS = 32,  /* gone, and no commit has frames in the layer: the last closer removes its file */
-    BOUGH__SHM_PREPARED = 64  /* there may be a prepared transaction; whoever gets the writer lock resolves it */
+    BOUGH__SHM_PREPARED = 64, /* there may be a prepared transaction; whoever gets the writer lock resolves it */
+    BOUGH__SHM_CONFIRMED = 128 /* a branch had the layer while it was open: gc has not taken the log away before */
 };
 uint32_t bough__shm_flags(const struct bough__shm *shm);
 void bough__shm_set(struct bough__shm *shm, uint32_t flags);

@@ -300,6 +300,38 @@ TEST(an_idle_reader_of_a_deleted_branch)
     bough_store_close(store);
 }
 
+/* The branch leaves its layer between the look at its row and the opening, and gc takes the layer's log, which no
+ * commit needs. What the opener finds then is an older state with fewer frames; the file must not be cut to it. */
+static void opened_by_an_old_row(int (*open_layer)(struct bough__layer **, struct bough_store *,
+                                                   const struct bough__branch_row *), int expected)
+{
+    bough_store *store = fixture_store(8);
+    struct bough__branch_row row = {0};
+    struct bough__layer *layer = NULL, *open = NULL;
+    bough_sealed left = {0};
+    fixture_fork(store, "dev", "main");
+    ASSERT_OK(bough__catalog_branch_by_name(&row, store->catalog, "dev"));
+    ASSERT_OK(bough__branch_layer(&open, store, &row)); /* so that nobody notes the newest transaction in the header */
+    fixture_fill(store, "dev", 0, 4000, 'a'); /* a checkpoint: the log goes among the frames */
+    for (uint64_t block = 0; block < 40; block++)
+        fixture_write(store, "dev", block, 'b');
+    ASSERT_OK(bough_branch_reset(&left, store, "dev", "main", NULL));
+    bough__layer_close(open);
+    collect(store, -1);
+    int rc = open_layer(&layer, store, &row);
+    ck_assert_int_eq(rc, expected);
+    bough__layer_close(layer);
+    for (uint64_t block = 0; block < 41; block++)
+        ck_assert_uint_eq(fixture_read(store, left.left, block), block < 40 ? 'b' : 'a');
+    assert_whole(store);
+    bough_sealed_release(&left);
+    bough__branch_row_clear(&row);
+    bough_store_close(store);
+}
+
+TEST(a_left_layer_opened_by_an_old_row) { opened_by_an_old_row(bough__branch_layer, BOUGH_STALE); }
+TEST(a_left_layer_looked_at_by_an_old_row) { opened_by_an_old_row(bough__branch_layer_as_was, BOUGH_OK); }
+
 /* A reader that gc cannot see. */
 TEST(a_reader_without_permission)
 {
@@ -1162,6 +1194,8 @@ int main(void)
         CASE(readers_over_a_gc),
         CASE(an_idle_reader),
         CASE(an_idle_reader_of_a_deleted_branch),
+        CASE(a_left_layer_opened_by_an_old_row),
+        CASE(a_left_layer_looked_at_by_an_old_row),
         CASE(a_reader_without_permission),
         CASE(a_commit_on_its_way),
         CASE(a_commit_in_the_midst),
