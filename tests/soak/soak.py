@@ -1,10 +1,12 @@
-"""A store in daily use, for $BOUGH_SOAK_SECONDS: writers, readers that stay, forkers, deleters, resets, promotions, gc
-in a loop; one process is stopped and continued, others are killed, all at random.
+"""A store in daily use, for $BOUGH_SOAK_SECONDS: writers, some of them over two branches at once, some alone
+(locking_mode=EXCLUSIVE), under each `synchronous`, VACUUM with other page sizes, readers that stay, forkers, deleters,
+resets, promotions, gc in a loop; one process is stopped and continued, others are killed, all at random.
 
 What must hold:
 - every snapshot adds up, however often and how late it is read;
-- every transaction that was acknowledged under FULL is there at the end, in the branch or in a commit that a reset or
-  a promotion left behind;
+- every transaction that was acknowledged is there at the end, in the branch or in a commit that a reset or a promotion
+  left behind (the machine goes on, so NORMAL and OFF lose nothing either);
+- a transaction over two branches is in both or in none;
 - no process fails but for "busy" and for a branch that was deleted under it;
 - nobody is hurt by one that was killed;
 - verify finds nothing, and after a last gc the store takes at most twice what is live (and 4 MB).
@@ -34,6 +36,7 @@ from processes import StoreTest, connect  # noqa: E402
 SECONDS = float(os.environ.get("BOUGH_SOAK_SECONDS", "60"))
 ACCOUNTS = 400
 MONEY = 100
+PAIR = 10 ** 17  # processes that write to two branches have higher numbers than all others
 BOUGH = os.environ["BOUGH"]
 HAS_GC = subprocess.run([BOUGH, "help", "gc"], capture_output=True).returncode == 0
 
@@ -105,6 +108,7 @@ class Role:
     def connect(self, ref):
         db = connect(uri_of(self.store, ref))
         db.execute("PRAGMA cache_size=20")
+        db.execute(f"PRAGMA synchronous={self.rng.choice(['FULL', 'FULL', 'NORMAL', 'OFF'])}")
         return db
 
     def write_to(self, branch):
@@ -133,6 +137,60 @@ class Role:
     def run_moved(self):
         """Writes to the branch that is reset and promoted onto."""
         self.write_to("moved")
+
+    def run_pair(self):
+        """Transactions over both branches."""
+        self.process += PAIR
+        db = self.connect("main")
+        db.execute("ATTACH ? AS other", (uri_of(self.store, "moved"),))
+        n = 0
+        while self.goes_on():
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                for schema in ("main", "other"):
+                    for sign, account in zip("+-", self.rng.sample(range(ACCOUNTS), 2)):
+                        db.execute(f"UPDATE {schema}.account SET money = money {sign} 1 WHERE id = ?", (account,))
+                    db.execute(f"INSERT INTO {schema}.done VALUES(?, ?)", (self.process, n))
+                db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                rolled_back(db)
+                assert is_busy(error), error
+                continue
+            self.log.write(f"{self.process} {n}\n")
+            n += 1
+            time.sleep(self.rng.random() * 0.02)
+        db.close()
+
+    def run_sole(self):
+        """Keeps the writer's lock over several transactions."""
+        n = 0
+        while self.goes_on():
+            db = self.connect("main")
+            try:
+                # The lock first: who keeps a snapshot while he waits could not write to it any more.
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("PRAGMA locking_mode=EXCLUSIVE")
+                db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                assert is_busy(error), error
+                continue
+            for _ in range(self.rng.randrange(10)):
+                transfer(db, self.rng, self.process, n)  # nobody else can
+                self.log.write(f"{self.process} {n}\n")
+                n += 1
+            db.close()
+            time.sleep(self.rng.random() * 0.3)
+
+    def run_vacuum(self):
+        while self.goes_on():
+            db = self.connect(self.rng.choice(["main", "moved"]))
+            try:
+                db.execute(f"PRAGMA page_size={self.rng.choice([512, 1024, 1024, 4096, 65536])}")
+                db.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                assert is_busy(error), error
+            db.close()
+            time.sleep(self.rng.random() * 3)
 
     def run_reader(self):
         db = self.connect(self.rng.choice(["main", "moved"]))
@@ -206,8 +264,9 @@ class Role:
 
 
 # number of processes of each role; whether one of them may be killed or stopped at any time
-ROLES = {"writer": 2, "moved": 1, "reader": 2, "forker": 1, "deleter": 1, "mover": 1, "gc": 1 if HAS_GC else 0}
-MORTAL = ["writer", "moved", "reader", "forker", "gc"]
+ROLES = {"writer": 2, "moved": 1, "pair": 1, "sole": 1, "vacuum": 1, "reader": 2, "forker": 1, "deleter": 1, "mover": 1,
+         "gc": 1 if HAS_GC else 0}
+MORTAL = ["writer", "moved", "pair", "sole", "vacuum", "reader", "forker", "gc"]
 
 
 class Soak(StoreTest):
@@ -266,6 +325,10 @@ class Soak(StoreTest):
                         acks.add((int(words[0]), int(words[1])))
         return acks, commits
 
+    def of_pairs(self, rows):
+        """Those that were written over two branches, acknowledged or not."""
+        return {row for row in rows if row[0] >= PAIR}
+
     def done_rows(self, ref):
         at = "" if ref in ("main", "moved") else f"&at={ref}"
         db = connect(uri_of(self.store, "moved" if at else ref) + at)
@@ -295,13 +358,19 @@ class Soak(StoreTest):
 
     def check_end(self):
         acks, _ = self.acknowledged("writer")
-        self.assertEqual(acks - self.done_rows("main"), set(), "acknowledged and lost")
+        sole, _ = self.acknowledged("sole")
+        pairs, _ = self.acknowledged("pair")
+        rows = self.done_rows("main")
+        self.assertEqual((acks | sole | pairs) - rows, set(), "acknowledged and lost")
         moved, _ = self.acknowledged("moved")
         _, left = self.acknowledged("mover")
         there = self.done_rows("moved")
         for commit in left:
             there |= self.done_rows(commit)
-        self.assertEqual(moved - there, set(), "acknowledged and lost on the branch that was moved")
+        self.assertEqual((moved | pairs) - there, set(), "acknowledged and lost on the branch that was moved")
+        self.assertEqual(self.of_pairs(rows) ^ self.of_pairs(there), set(), "in one of two branches")
+        self.assertGreater(len(sole), 3)
+        self.assertGreater(len(pairs), 3)
         self.assertGreater(len(acks), 20)
         self.assertGreater(len(moved), 5)
         self.assertGreater(len(left), 2)
