@@ -492,17 +492,27 @@ static int new_layer(struct bough__layer **out, struct bough__space *space, cons
     return BOUGH_OK;
 }
 
+static int read_unseen(struct bough__space *space)
+{
+    pthread_mutex_lock(&space->mutex);
+    int rc = bough__space_read_unseen(space);
+    pthread_mutex_unlock(&space->mutex);
+    return rc;
+}
+
+/* Without the space's mutex, like detach: they may wait for other processes, for the disk, for a long log, and nobody
+ * has to wait with them but who wants the same layer. */
 static int attach(struct bough__layer *layer)
 {
     bool first = false, same_boot = false;
     struct bough__space *space = layer->space;
-    int rc = bough__shm_open(&layer->shm, &first, &same_boot, space->directory, &space->locks_fd, layer->number,
+    int rc = bough__shm_open(&layer->shm, &first, &same_boot, space->directory, space->locks_fd, layer->number,
                              space->mode, 10000);
     if (rc != BOUGH_OK)
         return rc;
     bough__layer_hold_file(layer);
     if (layer->shm.is_private)
-        rc = bough__space_read_unseen(layer->space);
+        rc = read_unseen(space);
     if (rc == BOUGH_OK && first) {
         rc = recover(layer, same_boot);
         if (rc == BOUGH_OK)
@@ -524,29 +534,76 @@ static int attach(struct bough__layer *layer)
     return rc;
 }
 
+/* ---- the layers of a space; with its mutex held ---- */
+
+static struct bough__layer *find_layer(const struct bough__space *space, uint32_t number)
+{
+    struct bough__layer *layer = space->layers;
+    while (layer != NULL && layer->number != number)
+        layer = layer->next;
+    return layer;
+}
+
+/* When nobody is opening or closing it. */
+static struct bough__layer *await_layer(struct bough__space *space, uint32_t number)
+{
+    struct bough__layer *layer = NULL;
+    while ((layer = find_layer(space, number)) != NULL && layer->is_changing)
+        pthread_cond_wait(&space->layer_is_ready, &space->mutex);
+    return layer;
+}
+
+static void add_changing(struct bough__space *space, struct bough__layer *layer)
+{
+    bough__space_want_locks(space);
+    layer->is_changing = true;
+    layer->next = space->layers;
+    space->layers = layer;
+}
+
+static void remove_layer(struct bough__space *space, struct bough__layer *layer)
+{
+    struct bough__layer **link = &space->layers;
+    while (*link != layer)
+        link = &(*link)->next;
+    *link = layer->next;
+}
+
+/* A new one, which goes again if it cannot be opened. Gives the mutex up meanwhile. */
+static int open_new(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner)
+{
+    struct bough__layer *layer = NULL;
+    int rc = new_layer(&layer, space, owner);
+    if (rc != BOUGH_OK)
+        return rc;
+    add_changing(space, layer);
+    pthread_mutex_unlock(&space->mutex);
+    rc = attach(layer);
+    pthread_mutex_lock(&space->mutex);
+    layer->is_changing = false;
+    pthread_cond_broadcast(&space->layer_is_ready);
+    if (rc == BOUGH_OK) {
+        *out = layer;
+        return rc;
+    }
+    remove_layer(space, layer);
+    free_layer(layer);
+    return rc;
+}
+
+/* ---- opening a layer, or joining those who have it open ---- */
+
 int bough__layer_open(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner)
 {
     int rc = BOUGH_OK;
-    *out = NULL;
     pthread_mutex_lock(&space->mutex);
-    struct bough__layer *layer = space->layers;
-    while (layer != NULL && layer->number != owner->number)
-        layer = layer->next;
-    if (layer != NULL) {
-        layer->references++;
-    } else {
-        rc = new_layer(&layer, space, owner);
-        if (rc == BOUGH_OK && (rc = attach(layer)) != BOUGH_OK)
-            free_layer(layer);
-        if (rc == BOUGH_OK) {
-            layer->next = space->layers;
-            space->layers = layer;
-        }
-    }
-    if (rc == BOUGH_OK)
-        *out = layer;
+    *out = await_layer(space, owner->number);
+    if (*out != NULL)
+        (*out)->references++;
+    else
+        rc = open_new(out, space, owner);
     if (rc == BOUGH_OK && !owner->is_hearsay)
-        bough__layer_confirm(layer);
+        bough__layer_confirm(*out);
     pthread_mutex_unlock(&space->mutex);
     return rc;
 }
@@ -631,26 +688,30 @@ static int detach(struct bough__layer *layer)
     return last_fd;
 }
 
+static void close_last(struct bough__space *space, struct bough__layer *layer)
+{
+    int last_fd = detach(layer);
+    pthread_mutex_lock(&space->mutex);
+    remove_layer(space, layer);
+    free_layer(layer);
+    pthread_cond_broadcast(&space->layer_is_ready);
+    pthread_mutex_unlock(&space->mutex);
+    bough__os_close(&last_fd);
+}
+
 void bough__layer_close(struct bough__layer *layer)
 {
     if (layer == NULL || bough__space_is_inherited(layer->space))
         return;
     struct bough__error_state error;
     struct bough__space *space = layer->space;
-    int last_fd = -1;
     bough__error_save(&error);
     pthread_mutex_lock(&space->mutex);
     bool is_last_reference = --layer->references == 0;
-    if (is_last_reference) {
-        struct bough__layer **link = &space->layers;
-        while (*link != layer)
-            link = &(*link)->next;
-        *link = layer->next;
-        last_fd = detach(layer);
-        free_layer(layer);
-    }
+    layer->is_changing = is_last_reference;
     pthread_mutex_unlock(&space->mutex);
-    bough__os_close(&last_fd);
+    if (is_last_reference)
+        close_last(space, layer);
     bough__error_restore(&error);
 }
 
@@ -709,10 +770,8 @@ static bool is_past_elsewhere(struct bough__space *space, uint32_t number, uint6
 bool bough__layer_is_past(struct bough__space *space, uint32_t number, uint64_t txn)
 {
     pthread_mutex_lock(&space->mutex);
-    const struct bough__layer *layer = space->layers;
-    while (layer != NULL && layer->number != number)
-        layer = layer->next;
-    bool is_past = layer != NULL && bough__shm_durable(&layer->shm) > txn;
+    const struct bough__layer *layer = find_layer(space, number);
+    bool is_past = layer != NULL && !layer->is_changing && bough__shm_durable(&layer->shm) > txn;
     pthread_mutex_unlock(&space->mutex);
     return is_past || is_past_elsewhere(space, number, txn);
 }

@@ -24,6 +24,7 @@
 struct bough__layer {
     struct bough__layer *next; /* in the space's list, under its mutex, as are references */
     unsigned references;
+    bool is_changing; /* somebody is opening it, or closing it for good */
     /* Constant after opening. */
     struct bough__space *space;
     uint32_t number;

@@ -294,24 +294,33 @@ static int open_private(struct bough__shm *shm, int code)
     if (map == MAP_FAILED)
         return bough__fail_errno("map memory for", shm->path);
     shm->map = map;
+    if (shm->owns_fd)
+        bough__os_close(&shm->fd);
+    shm->owns_fd = false;
     shm->fd = -1;
     shm->is_private = true;
     shm->private_code = code;
     return BOUGH_OK;
 }
 
-int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory, int *locks_fd,
+int bough__shm_open_locks(int *out_fd, const char *directory)
+{
+    return *out_fd >= 0 ? BOUGH_OK : open_locks(out_fd, directory, O_RDWR);
+}
+
+int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory, int locks_fd,
                     uint32_t number, mode_t mode, uint32_t timeout_ms)
 {
     *out_first = *out_same_boot = false;
     int rc = start(out, directory, number);
     if (rc != BOUGH_OK)
         return rc;
+    out->fd = locks_fd;
+    out->owns_fd = locks_fd < 0;
     for (int tries = 0; tries < 1000; tries++) {
         bool again = false;
         errno = 0;
-        rc = *locks_fd >= 0 ? BOUGH_OK : open_locks(locks_fd, directory, O_RDWR);
-        out->fd = *locks_fd;
+        rc = bough__shm_open_locks(&out->fd, directory);
         if (rc == BOUGH_OK)
             rc = try_open(out, out_first, out_same_boot, &again, mode, timeout_ms);
         if (rc == BOUGH_FULL || (rc == BOUGH_IO && (errno == EACCES || errno == EROFS || errno == EPERM))) {
@@ -323,6 +332,8 @@ int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot
         rc = bough__fail(BOUGH_BUSY, "%s: is being opened and closed by others", out->path);
     }
     if (rc != BOUGH_OK) {
+        if (out->owns_fd)
+            bough__os_close(&out->fd);
         free(out->path);
         *out = (struct bough__shm){.fd = -1, .opener = -1};
     } else if (!*out_first && (rc = name_opener(out)) != BOUGH_OK) {

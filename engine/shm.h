@@ -77,10 +77,12 @@ struct bough__shm {
 
 /* Opens run/NUMBER.shm below directory. *out_first: this process is the first and holds the dead-man lock exclusively;
  * it has to publish a state and call bough__shm_ready. *out_same_boot: the file was left by processes that died since
- * the machine started, so the page cache holds all that they wrote. *locks_fd: the descriptor of the store's locks, one
- * for all that are open in this process at a time, each number once; -1: it is opened here. It is the caller's. */
-int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory, int *locks_fd,
+ * the machine started, so the page cache holds all that they wrote. locks_fd: the descriptor of the store's locks, one
+ * for all that are open in this process at a time, each number once; it is the caller's. -1: one of its own. */
+int bough__shm_open(struct bough__shm *out, bool *out_first, bool *out_same_boot, const char *directory, int locks_fd,
                     uint32_t number, mode_t mode, uint32_t timeout_ms);
+/* That descriptor, where *out_fd is -1. Without permission to write there is none. */
+int bough__shm_open_locks(int *out_fd, const char *directory);
 /* Maps an existing file for reading alone, without becoming an opener: for tools. Of the functions below only those
  * that read may follow, and bough__shm_close. BOUGH_NOT_FOUND: no file. BOUGH_CORRUPT: not built, or of another
  * layout. */

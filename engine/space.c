@@ -117,12 +117,22 @@ static bool is_same(const struct bough__space *other, const struct bough__space 
             info.st_ino == other->inode);
 }
 
+/* Failing is told by those who open a descriptor of their own instead. */
+void bough__space_want_locks(struct bough__space *space)
+{
+    struct bough__error_state error;
+    bough__error_save(&error);
+    (void)bough__shm_open_locks(&space->locks_fd, space->directory);
+    bough__error_restore(&error);
+}
+
 /* The first opener has nothing to tell; the last one removes the file. */
 static int open_past(struct bough__space *space)
 {
     bool is_first = false, same_boot = false;
-    int rc = bough__shm_open(&space->past, &is_first, &same_boot, space->directory, &space->locks_fd, 0,
-                             space->mode, 10000);
+    bough__space_want_locks(space);
+    int rc = bough__shm_open(&space->past, &is_first, &same_boot, space->directory, space->locks_fd, 0, space->mode,
+                             10000);
     if (rc != BOUGH_OK)
         return rc;
     if (space->past.is_private)
@@ -192,6 +202,7 @@ static void free_space(struct bough__space *space)
     bough__os_close(&space->locks_fd);
     bough__nodes_close(space->nodes);
     bough__files_close(space->files);
+    pthread_cond_destroy(&space->layer_is_ready);
     pthread_mutex_destroy(&space->mutex);
     free(space->directory);
     free(space);
@@ -239,6 +250,7 @@ int bough__space_open(struct bough__space **out, const char *directory)
     fresh->epoch = bough__process_epoch();
     fresh->unseen_fd = fresh->locks_fd = -1;
     pthread_mutex_init(&fresh->mutex, NULL);
+    pthread_cond_init(&fresh->layer_is_ready, NULL);
     fresh->directory = realpath(directory, NULL);
     int rc = fresh->directory  ? BOUGH_OK
              : errno == ENOMEM ? bough__fail_memory()

@@ -30,6 +30,7 @@ struct bough__space {
     /* Below: space.c and layer.c alone. */
     pthread_mutex_t mutex;      /* guards layers */
     struct bough__layer *layers;
+    pthread_cond_t layer_is_ready; /* one that was being opened or closed no longer is */
     struct bough__shm past;     /* pins of states without a layer; opened with the first */
     bool has_past;
     int unseen_fd;              /* of the identity file: see below; -1 */
@@ -74,6 +75,9 @@ bool bough__space_is_inherited(const struct bough__space *space);
 void bough__space_before_fork(void);
 void bough__space_after_fork_in_parent(void);
 void bough__space_after_fork_in_child(void);
+
+/* locks_fd is open if it can be. With the space's mutex held. */
+void bough__space_want_locks(struct bough__space *space);
 
 /* Keeps gc away until the store is closed. BOUGH_BUSY: gc is at work. With the space's mutex held. */
 int bough__space_read_unseen(struct bough__space *space);

@@ -781,6 +781,104 @@ TEST(checkpoints_fail_for_long)
     close_layer();
 }
 
+/* ---- one layer beside another ---- */
+
+static _Thread_local bool stops_at_lock;
+static struct {
+    struct gate is_there, go_on;
+    int (*lock)(int fd, int command, struct flock *lock);
+} stop;
+
+static int stopping_lock(int fd, int command, struct flock *lock)
+{
+    if (stops_at_lock) {
+        stops_at_lock = false;
+        pass(&stop.is_there, 't');
+        wait_at(&stop.go_on);
+    }
+    return stop.lock(fd, command, lock);
+}
+
+static struct bough__layer *open_number(uint32_t number)
+{
+    struct bough__layer *opened = NULL;
+    struct bough__layer_owner owner = {.number = number, .branch = "dev"};
+    ASSERT_OK(bough__layer_open(&opened, space, &owner));
+    return opened;
+}
+
+static void *open_slowly(void *unused)
+{
+    (void)unused;
+    stops_at_lock = true;
+    return open_number(7);
+}
+
+static void *open_at_once(void *unused)
+{
+    (void)unused;
+    return open_number(7);
+}
+
+static void *close_slowly(void *opened)
+{
+    stops_at_lock = true;
+    bough__layer_close(opened);
+    return NULL;
+}
+
+/* Somebody waits for a lock (a process that was stopped has it, say) while he opens a layer, and while he closes it.
+ * Others open and close other layers meanwhile, and who wants the same one gets it when he is done. */
+TEST(nobody_waits_for_another_layer)
+{
+    pthread_t slow, second;
+    void *opened[2] = {NULL, NULL};
+    make_store();
+    open_layer(LAYER, NULL);
+    stop.is_there = make_gate();
+    stop.go_on = make_gate();
+    stop.lock = bough__os.lock;
+    bough__os.lock = stopping_lock;
+    ck_assert_int_eq(pthread_create(&slow, NULL, open_slowly, NULL), 0);
+    wait_at(&stop.is_there);
+    bough__layer_close(open_number(8));
+    ck_assert_int_eq(pthread_create(&second, NULL, open_at_once, NULL), 0);
+    pass(&stop.go_on, 'g');
+    ck_assert_int_eq(pthread_join(slow, &opened[0]), 0);
+    ck_assert_int_eq(pthread_join(second, &opened[1]), 0);
+    ck_assert_ptr_eq(opened[0], opened[1]);
+    bough__layer_close(opened[0]);
+
+    ck_assert_int_eq(pthread_create(&slow, NULL, close_slowly, opened[1]), 0);
+    wait_at(&stop.is_there);
+    bough__layer_close(open_number(8));
+    ck_assert_int_eq(pthread_create(&second, NULL, open_at_once, NULL), 0);
+    pass(&stop.go_on, 'g');
+    ck_assert_int_eq(pthread_join(slow, NULL), 0);
+    ck_assert_int_eq(pthread_join(second, &opened[1]), 0);
+    bough__os.lock = stop.lock;
+    ck_assert(bough__shm_is_open(space->directory, 7));
+    bough__layer_close(opened[1]);
+    ck_assert(!bough__shm_is_open(space->directory, 7));
+    close_layer();
+}
+
+/* An opener that fails leaves nothing behind for those who wait with him. */
+TEST(a_layer_that_cannot_be_opened)
+{
+    struct bough__layer *opened = NULL;
+    struct bough__layer_owner owner = {.number = 7, .branch = "dev"};
+    make_store();
+    open_layer(LAYER, NULL);
+    harness_write_file(harness_path("s.bough/layers/7.layer"), "no layer", 8);
+    for (int i = 0; i < 3; i++)
+        ASSERT_CODE(BOUGH_CORRUPT, bough__layer_open(&opened, space, &owner));
+    ck_assert_ptr_null(opened);
+    unlink(harness_path("s.bough/layers/7.layer"));
+    bough__layer_close(open_number(7));
+    close_layer();
+}
+
 int main(void)
 {
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
@@ -796,6 +894,8 @@ int main(void)
                                          CASE(a_commit_beside_a_bulk_transaction),
                                          CASE(opening_during_a_checkpoint),
                                          CASE(checkpoints_fail_for_long),
+                                         CASE(nobody_waits_for_another_layer),
+                                         CASE(a_layer_that_cannot_be_opened),
                                          CASE(the_last_slot_rots),
                                          CASE(a_generation_read_before_its_last_slot),
                                          CASE(a_generation_read_before_its_last_slot_closed)};

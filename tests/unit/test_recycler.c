@@ -35,11 +35,10 @@ static void publish(struct truth *truth)
 static void start(struct truth *truth, uint64_t seed)
 {
     bool is_first = false, same_boot = false;
-    int locks_fd = -1;
     *truth = (struct truth){.random = {seed}, .frame_count = BLOCKS, .txn = 1};
     ck_assert_int_eq(mkdir(harness_path("run"), 0700), 0);
     harness_write_file(harness_path("db"), "", 0);
-    ASSERT_OK(bough__shm_open(&truth->shm, &is_first, &same_boot, harness_directory(), &locks_fd, 1, 0600, 1000));
+    ASSERT_OK(bough__shm_open(&truth->shm, &is_first, &same_boot, harness_directory(), -1, 1, 0600, 1000));
     ck_assert(is_first);
     for (uint64_t block = 0; block < BLOCKS; block++) {
         truth->frame_of[block] = block;
