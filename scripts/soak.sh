@@ -1,13 +1,25 @@
 #!/bin/sh
 # Many processes in one store: writers, readers that stay, forkers, deleters, resets, promotions, gc; some are killed or
-# stopped. For an hour, or for the seconds given. The tests do the same for a minute.
+# stopped. For an hour, or for the seconds given. The tests do the same for a minute. With --full-disk the store stands
+# on a small file system in memory that is full now and then; that takes the right to mount.
 #
-#     sh scripts/soak.sh [SECONDS]
+#     sh scripts/soak.sh [--full-disk] [SECONDS]
 set -eu
 cd "$(dirname "$0")/.."
+full=
+if [ "${1:-}" = --full-disk ]; then
+    full=$(mktemp -d)
+    trap 'rmdir "$full"' EXIT
+    shift
+fi
 sh scripts/setup.sh
 cmake --preset dev >/dev/null
 cmake --build --preset dev
-export BOUGH="$PWD/build/dev/bin/bough" BOUGH_SO="$PWD/build/dev/lib/bough.so"
-BOUGH_SOAK_SECONDS="${1:-3600}" BOUGH_SEED="${BOUGH_SEED:-$(date +%s)}" PYTHONDONTWRITEBYTECODE=1 \
+export BOUGH="$PWD/build/dev/bin/bough" BOUGH_SO="$PWD/build/dev/lib/bough.so" PYTHONDONTWRITEBYTECODE=1
+export BOUGH_SOAK_SECONDS="${1:-3600}" BOUGH_SEED="${BOUGH_SEED:-$(date +%s)}"
+if [ -z "$full" ]; then
     /usr/bin/python3 tests/soak/soak.py
+else
+    BOUGH_SOAK_FULL_DISK="$full" unshare -m sh -c \
+        'mount -t tmpfs -o size=128m tmpfs "$BOUGH_SOAK_FULL_DISK" && exec /usr/bin/python3 tests/soak/soak.py'
+fi

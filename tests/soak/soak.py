@@ -11,6 +11,9 @@ What must hold:
 - nobody is hurt by one that was killed;
 - verify finds nothing, and after a last gc the store takes at most twice what is live (and 4 MB).
 
+With $BOUGH_SOAK_FULL_DISK, a folder on a small file system that has nothing else, the store stands there, and one more
+process fills the file system and gives it free again. Then anything may fail for want of room, and the rest must hold.
+
 Each role is this file in a process of its own: soak.py ROLE STORE NUMBER SECONDS LOG.
 """
 import ctypes
@@ -18,9 +21,11 @@ import ctypes.util
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -34,6 +39,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from processes import StoreTest, connect  # noqa: E402
 
 SECONDS = float(os.environ.get("BOUGH_SOAK_SECONDS", "60"))
+FULL_DISK = os.environ.get("BOUGH_SOAK_FULL_DISK")
 ACCOUNTS = 400
 MONEY = 100
 PAIR = 10 ** 17  # processes that write to two branches have higher numbers than all others
@@ -45,8 +51,13 @@ def uri_of(store, ref):
     return f"file:{store}/db/{ref}?vfs=bough"
 
 
+def is_full(text):
+    return FULL_DISK and any(word in text for word in ("full", "No space", "no room"))
+
+
 def is_busy(error):
-    return "locked" in str(error) or "busy" in str(error)
+    """Or there is no room: another time it works."""
+    return "locked" in str(error) or "busy" in str(error) or is_full(str(error))
 
 
 def is_gone(error):
@@ -96,6 +107,8 @@ class Role:
 
     def bough(self, *words, allowed=()):
         done = subprocess.run([BOUGH, "--json", "-s", self.store, *words], capture_output=True, text=True)
+        if done.returncode == 7 and is_full(done.stderr):
+            return None
         assert done.returncode in (0, 5, *allowed), (words, done.returncode, done.stderr)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
@@ -107,6 +120,17 @@ class Role:
 
     def connect(self, ref):
         db = connect(uri_of(self.store, ref))
+        while FULL_DISK:  # who opens a branch on a full disk may read it, and writes when he has opened it again
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("ROLLBACK")
+                break
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                db.close()
+                time.sleep(0.02)
+                db = connect(uri_of(self.store, ref))
         db.execute("PRAGMA cache_size=20")
         db.execute(f"PRAGMA synchronous={self.rng.choice(['FULL', 'FULL', 'NORMAL', 'OFF'])}")
         return db
@@ -175,7 +199,11 @@ class Role:
                 assert is_busy(error), error
                 continue
             for _ in range(self.rng.randrange(10)):
-                transfer(db, self.rng, self.process, n)  # nobody else can
+                try:
+                    transfer(db, self.rng, self.process, n)
+                except sqlite3.OperationalError as error:
+                    assert is_full(str(error)), error  # nobody else can write
+                    break
                 self.log.write(f"{self.process} {n}\n")
                 n += 1
             db.close()
@@ -250,12 +278,28 @@ class Role:
                 if self.bough("branch", name, "moved") is None:
                     continue
                 db = self.connect(name)
-                transfer(db, self.rng, self.process, turn)
+                try:
+                    transfer(db, self.rng, self.process, turn)
+                except sqlite3.OperationalError as error:
+                    assert is_full(str(error)), error
                 db.close()
                 left = self.bough("promote", name, "--onto", "moved", "--force")
                 self.bough("delete", name, allowed=(3, 4))
             if left and left["left"]:
                 self.log.write(f"left {left['left']}\n")
+
+    def run_filler(self):
+        path = os.path.join(FULL_DISK, "filler")
+        while self.goes_on():
+            with open(path, "wb", buffering=0) as file:
+                try:
+                    for _ in range(self.rng.randrange(400)):
+                        file.write(b"x" * (1 << 18))
+                except OSError:
+                    pass
+            time.sleep(self.rng.random() * 0.5)
+            os.unlink(path)
+            time.sleep(self.rng.random() * 0.5)
 
     def run_gc(self):
         while self.goes_on():
@@ -265,7 +309,7 @@ class Role:
 
 # number of processes of each role; whether one of them may be killed or stopped at any time
 ROLES = {"writer": 2, "moved": 1, "pair": 1, "sole": 1, "vacuum": 1, "reader": 2, "forker": 1, "deleter": 1, "mover": 1,
-         "gc": 1 if HAS_GC else 0}
+         "filler": 1 if FULL_DISK else 0, "gc": 1 if HAS_GC else 0}
 MORTAL = ["writer", "moved", "pair", "sole", "vacuum", "reader", "forker", "gc"]
 
 
@@ -279,9 +323,16 @@ class Soak(StoreTest):
             INSERT INTO account SELECT i, {MONEY}, randomblob(200) FROM c;
     """
 
+    def setUp(self):
+        self.logs = tempfile.mkdtemp(prefix="bough-soak-logs-")
+        self.addCleanup(shutil.rmtree, self.logs, True)
+        if FULL_DISK:
+            tempfile.tempdir = FULL_DISK
+        super().setUp()
+
     def start(self, role, number):
         left = max(self.end - time.monotonic(), 1)
-        log = os.path.join(self.dir, f"{role}.{number}.log")
+        log = os.path.join(self.logs, f"{role}.{number}.log")
         return subprocess.Popen([sys.executable, __file__, role, self.store, str(number), str(left), log],
                                 stderr=subprocess.PIPE, text=True)
 
@@ -311,7 +362,7 @@ class Soak(StoreTest):
     def acknowledged(self, role):
         acks, commits = set(), []
         for number in range(ROLES.get(role, 0)):
-            path = os.path.join(self.dir, f"{role}.{number}.log")
+            path = os.path.join(self.logs, f"{role}.{number}.log")
             if not os.path.exists(path):
                 continue
             with open(path, encoding="utf-8") as lines:
