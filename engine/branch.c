@@ -94,7 +94,7 @@ int bough__branch_follow(struct bough__layer **out, bool *out_protected, struct 
         rc = bough__catalog_branch_by_id(&row, store->catalog, branch_id);
         if (rc == BOUGH_NOT_FOUND)
             rc = bough__fail(BOUGH_GONE, "the branch was deleted");
-        else if (rc == BOUGH_OK && row.layer != bough__layer_number(layer))
+        else if (rc == BOUGH_OK && (row.layer != bough__layer_number(layer) || bough__layer_may_be_old(layer)))
             rc = bough__branch_open(out, out_protected, store, &row);
     }
     bough__branch_row_clear(&row);

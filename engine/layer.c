@@ -355,6 +355,17 @@ static int judge_newest(uint64_t *n, uint64_t *durable, const struct bough__laye
     return rc;
 }
 
+/* A record may stand in the log whose transaction is not committed yet. Who has a part in shared memory reads up to
+ * what is published there; who has none has a look at it, too. */
+static void leave_unpublished(uint64_t *n, const struct bough__layer *layer, const struct bough__layer_slot *slot,
+                              uint64_t durable)
+{
+    struct bough__published told = {0};
+    if (layer->shm.is_private && bough__shm_told(&told, layer->space->directory, layer->number) &&
+        told.generation == slot->generation && told.txn < *n && told.txn >= durable)
+        *n = told.txn;
+}
+
 static int recover_file(struct bough__layer *layer, bool same_boot)
 {
     bool found = false;
@@ -382,6 +393,7 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
     rc = judge_newest(&n, &durable, layer, overlay);
     if (rc != BOUGH_OK)
         goto done;
+    leave_unpublished(&n, layer, &slot, durable);
     /* Without a reboot the page cache has all that was written. But the newest record may never have been published,
      * and then the next writer may have begun to write other pages into its frames. */
     rc = choose_transaction(&n, layer, overlay, same_boot && n > durable + 1 ? n - 1 : durable);
@@ -492,12 +504,42 @@ static int new_layer(struct bough__layer **out, struct bough__space *space, cons
     return BOUGH_OK;
 }
 
-static int read_unseen(struct bough__space *space)
+/* What changes when the branch gets a transaction, and when it gets another layer. */
+static int watched_paths(const char *out[BOUGH__SIGHT_FILES], char **out_catalog, const struct bough__layer *layer)
 {
+    *out_catalog = bough__format("%s/catalog.db-wal", layer->space->directory);
+    out[0] = layer->path;
+    out[1] = *out_catalog;
+    return *out_catalog != NULL ? BOUGH_OK : bough__fail_memory();
+}
+
+/* Before anything is read. */
+static int look_private(struct bough__layer *layer)
+{
+    const char *paths[BOUGH__SIGHT_FILES];
+    char *catalog = NULL;
+    struct bough__space *space = layer->space;
+    int rc = watched_paths(paths, &catalog, layer);
+    if (rc == BOUGH_OK)
+        bough__sight_take(&layer->sight, paths);
+    free(catalog);
     pthread_mutex_lock(&space->mutex);
-    int rc = bough__space_read_unseen(space);
+    if (rc == BOUGH_OK)
+        rc = bough__space_read_unseen(space);
     pthread_mutex_unlock(&space->mutex);
     return rc;
+}
+
+bool bough__layer_may_be_old(const struct bough__layer *layer)
+{
+    const char *paths[BOUGH__SIGHT_FILES];
+    char *catalog = NULL;
+    if (!layer->shm.is_private)
+        return false;
+    bool is_old = layer->shm.private_code == BOUGH_FULL || watched_paths(paths, &catalog, layer) != BOUGH_OK ||
+                  bough__sight_is_old(&layer->sight, paths);
+    free(catalog);
+    return is_old;
 }
 
 /* Without the space's mutex, like detach: they may wait for other processes, for the disk, for a long log, and nobody
@@ -512,7 +554,7 @@ static int attach(struct bough__layer *layer)
         return rc;
     bough__layer_hold_file(layer);
     if (layer->shm.is_private)
-        rc = read_unseen(space);
+        rc = look_private(layer);
     if (rc == BOUGH_OK && first) {
         rc = recover(layer, same_boot);
         if (rc == BOUGH_OK)
@@ -536,10 +578,11 @@ static int attach(struct bough__layer *layer)
 
 /* ---- the layers of a space; with its mutex held ---- */
 
+/* One without a part in shared memory is its opener's alone: the next one may see a newer state. */
 static struct bough__layer *find_layer(const struct bough__space *space, uint32_t number)
 {
     struct bough__layer *layer = space->layers;
-    while (layer != NULL && layer->number != number)
+    while (layer != NULL && (layer->number != number || (!layer->is_changing && layer->shm.is_private)))
         layer = layer->next;
     return layer;
 }

@@ -26,7 +26,8 @@ struct bough__layer_owner {
     bool is_hearsay;            /* the branch may have left the layer since; see bough__layer_confirm */
 };
 
-/* Opens (or joins, in this process) the layer: maps its shared memory, and when nobody has it open, recovers. The file
+/* Opens (or joins, in this process, unless it has no part in shared memory) the layer: maps its shared memory, and when
+ * nobody has it open, recovers. The file
  * is made by the first write and not here. read_only: no write permission is needed on the store beyond shared memory.
  * Errors: BOUGH_CORRUPT, BOUGH_IO. */
 int bough__layer_open(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner);
@@ -34,6 +35,10 @@ int bough__layer_open(struct bough__layer **out, struct bough__space *space, con
  * keeps what commits refer to and not the log, so what an opener recovers there may be any older state. Unless one of
  * its openers has confirmed it the file stays as it is. */
 void bough__layer_confirm(struct bough__layer *layer);
+/* Without a part in shared memory (no permission to write, or no room on the disk) an opener sees the state at
+ * opening. True: there may be a newer one, or room, so that it is worth while to open the layer anew and to let go of
+ * this one. */
+bool bough__layer_may_be_old(const struct bough__layer *layer);
 /* Gives up one reference. The last closer of all processes makes everything durable, notes the newest transaction in
  * the header, cuts off the zero-filled tail and removes the shared memory. */
 void bough__layer_close(struct bough__layer *layer);

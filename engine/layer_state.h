@@ -12,6 +12,7 @@
 #include "overlay.h"
 #include "recycler.h"
 #include "shm.h"
+#include "sight.h"
 
 /* What keeps a fork in milliseconds (I2): beyond either, the writer folds its overlay into the tree. */
 #define BOUGH__LOG_LIMIT (256u << 10)
@@ -33,6 +34,7 @@ struct bough__layer {
     uint64_t held_txn;
     char *branch, *path;
     struct bough__shm shm;
+    struct bough__sight sight; /* of one without a part in shared memory; from before it was read */
     /* Guarded by the mutex. */
     pthread_mutex_t mutex;
     int fd; /* -1: no file, or not open: who uses it holds it (layer_fd.c), and opens it with the mutex held */

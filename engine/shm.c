@@ -885,6 +885,22 @@ int bough__shm_ask(uint64_t *out_durable, bool *out_is_closed, const char *direc
     return rc;
 }
 
+bool bough__shm_told(struct bough__published *out, const char *directory, uint32_t number)
+{
+    struct bough__shm shm = {.fd = -1};
+    struct bough__error_state error;
+    bool is_open = false;
+    bough__error_save(&error);
+    if (look_if_open(&shm, &is_open, directory, number) != BOUGH_OK)
+        is_open = false;
+    if (is_open) {
+        bough__shm_read(out, &shm);
+        bough__shm_close(&shm, false);
+    }
+    bough__error_restore(&error);
+    return is_open;
+}
+
 int bough__shm_published_tree(const char *directory, uint32_t number, bough__shm_tree_callback *callback, void *context)
 {
     struct bough__shm shm = {.fd = -1};

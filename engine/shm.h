@@ -154,6 +154,8 @@ int bough__shm_ask(uint64_t *out_durable, bool *out_is_closed, const char *direc
  * open: none. is_sure false: see above. BOUGH_BUSY: it is open by another version of bough. A result other than 0 of
  * the callback stops and is returned. */
 typedef int bough__shm_tree_callback(void *context, struct bough__node_ref top, bool is_sure);
+/* What is published there now; false: nobody has it open, or that cannot be found out. No permission is needed. */
+bool bough__shm_told(struct bough__published *out, const char *directory, uint32_t number);
 int bough__shm_published_tree(const char *directory, uint32_t number, bough__shm_tree_callback *callback,
                               void *context);
 int bough__shm_pinned_trees(const char *directory, uint32_t number, bough__shm_tree_callback *callback, void *context);

@@ -49,7 +49,8 @@ int bough__branch_open(struct bough__layer **out, bool *out_protected, struct bo
 /* For who has the layer open and finds it doubtful: BOUGH_OK, it is the branch's as before; BOUGH_STALE, the branch has
  * another one; BOUGH_GONE, it was deleted. */
 int bough__branch_look(struct bough_store *store, int64_t branch_id, const struct bough__layer *layer);
-/* Opens the layer that the branch has now, where it is another one; *out is NULL where it is the same. out_protected:
+/* Opens the layer that the branch has now, where it is another one or may be newer than `layer` shows it; *out is NULL
+ * where it is the same. out_protected:
  * as the row says. BOUGH_GONE: deleted. */
 int bough__branch_follow(struct bough__layer **out, bool *out_protected, struct bough_store *store, int64_t branch_id,
                          const struct bough__layer *layer);

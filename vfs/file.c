@@ -119,7 +119,8 @@ int bough__file_look(struct bough__file *file)
     return rc;
 }
 
-/* The branch may have taken another state, with a layer of its own: goes on there. */
+/* The branch may have taken another state, with a layer of its own, or a newer one than this process could see: goes on
+ * there. */
 static int follow(struct bough__file *file)
 {
     bough_store *store = NULL;
@@ -132,9 +133,12 @@ static int follow(struct bough__file *file)
     if (rc != BOUGH_OK || !now)
         return rc;
     unpin(file);
+    bool is_same = bough__layer_number(now) == bough__layer_number(file->layer);
     bough__layer_close(file->layer);
     file->layer = now;
     file->is_readonly = file->is_readonly || is_protected;
+    if (is_same)
+        return BOUGH_OK;
     /* Nothing that SQLite has in its cache, and no statement that it has prepared, belongs to this state. */
     memset(&file->cache, 0, sizeof(file->cache));
     file->cookie.is_stale = true;
@@ -147,7 +151,7 @@ static int pin_for_reading(struct bough__file *file)
     int rc = BOUGH_OK;
     if (file->is_fixed)
         return BOUGH_OK;
-    if (bough__layer_is_doubtful(file->layer))
+    if (bough__layer_is_doubtful(file->layer) || bough__layer_may_be_old(file->layer))
         rc = follow(file);
     if (rc != BOUGH_OK)
         return rc;

@@ -108,7 +108,8 @@ class AnotherUser(ReadOnly):
         self.reads_and_no_writes()
 
     def test_while_another_process_writes(self):
-        """A reader keeps the state that it opened, whatever is written meanwhile; pages are not used again under it."""
+        """A reader keeps the state of its transaction, whatever is written meanwhile; pages are not used again under it.
+        Its next transaction sees what was committed, also where the branch took another state."""
         loader = sqlite3.connect(":memory:")
         loader.enable_load_extension(True)
         loader.load_extension(BOUGH_SO)
@@ -124,6 +125,7 @@ class AnotherUser(ReadOnly):
             try:
                 as_nobody()
                 other = sqlite3.connect(uri + "&mode=ro", uri=True, isolation_level=None)
+                other.execute("BEGIN")
                 assert other.execute("SELECT count(*) FROM big").fetchone()[0] == expected[0]
                 os.write(told, b"r")
                 os.read(go, 1)
@@ -132,6 +134,19 @@ class AnotherUser(ReadOnly):
                     found = other.execute("SELECT count(*), sum(length(x)), min(x), max(x) FROM big").fetchone()
                     assert found == expected, found
                 assert other.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+                other.execute("COMMIT")
+                found = other.execute("SELECT count(*), sum(length(x)) FROM big").fetchone()
+                assert found == (expected[0], 7 * expected[0]), found
+                assert other.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+                for word in "abc":  # one after the other, and then a reset
+                    os.write(told, b"r")
+                    os.read(go, 1)
+                    found = other.execute("SELECT x FROM big WHERE i = 1").fetchone()[0]
+                    assert found == word, (found, word)
+                os.write(told, b"r")
+                os.read(go, 1)
+                found = other.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'big'").fetchone()[0]
+                assert found == 0
                 os._exit(0)
             except BaseException as error:
                 os.write(2, repr(error).encode())
@@ -140,11 +155,19 @@ class AnotherUser(ReadOnly):
         self.refuses("branch 'premium' is open in another process")
         for _ in range(60):
             writer.execute("UPDATE big SET x = hex(randomblob(1000))")
+        writer.execute("UPDATE big SET x = 'shorter'")
         writer.close()
         self.refuses("branch 'premium' is open in another process, which may not write")
         os.write(proceed, b"g")
-        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        for word in "abc":
+            self.assertEqual(os.read(ready, 1), b"r")
+            self.sql("premium", f"UPDATE big SET x = '{word}'")
+            os.write(proceed, b"g")
+        self.assertEqual(os.read(ready, 1), b"r")
         self.assertIn("202", self.works("sql", "premium", "SELECT count(*) FROM big"))
+        self.bough("reset", "premium", "--to", "premium~1")
+        os.write(proceed, b"g")
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
         self.bough("delete", "premium")
 
 

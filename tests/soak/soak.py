@@ -167,6 +167,8 @@ class Role:
         self.process += PAIR
         db = self.connect("main")
         db.execute("ATTACH ? AS other", (uri_of(self.store, "moved"),))
+        for schema in ("main", "other"):  # under OFF SQLite commits them one by one
+            db.execute(f"PRAGMA {schema}.synchronous={self.rng.choice(['FULL', 'NORMAL'])}")
         n = 0
         while self.goes_on():
             try:

@@ -7,6 +7,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -490,6 +491,72 @@ TEST(a_useless_layer_that_somebody_reads_unseen)
     }
 }
 
+static struct {
+    struct gate ask, answer;
+    int (*open)(const char *path, int flags, mode_t mode);
+    int (*fdatasync)(int fd);
+} unseen;
+
+static int open_for_reading(const char *path, int flags, mode_t mode)
+{
+    if ((flags & O_ACCMODE) == O_RDONLY)
+        return unseen.open(path, flags, mode);
+    errno = EACCES;
+    return -1;
+}
+
+static int asking_sync(int fd)
+{
+    bough__os.fdatasync = unseen.fdatasync;
+    pass(&unseen.ask, 'g');
+    wait_at(&unseen.answer);
+    return unseen.fdatasync(fd);
+}
+
+/* Opens the layer without permission to write, when asked. */
+static pid_t start_late_reader(void)
+{
+    struct bough__snapshot snapshot = {0};
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    wait_at(&unseen.ask);
+    unseen.open = bough__os.open;
+    bough__os.open = open_for_reading;
+    open_layer(LAYER, NULL);
+    ck_assert(layer->shm.is_private);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    check_pages(&snapshot, 0, 40, 'a');
+    bough__snapshot_release(&snapshot);
+    pass(&unseen.answer, 'o');
+    wait_at(&unseen.ask);
+    ck_assert(bough__layer_may_be_old(layer));
+    close_layer();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    check_pages(&snapshot, 0, 40, 'b');
+    bough__snapshot_release(&snapshot);
+    close_layer();
+    _exit(0);
+}
+
+/* Its record stands in the log, and COMMIT has not returned: it may fail yet. */
+TEST(a_transaction_on_its_way_read_unseen)
+{
+    make_store();
+    unseen.ask = make_gate();
+    unseen.answer = make_gate();
+    pid_t reader = start_late_reader();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 40, 'a', BOUGH__DURABLE));
+    unseen.fdatasync = bough__os.fdatasync;
+    bough__os.fdatasync = asking_sync;
+    ASSERT_OK(transaction(0, 40, 'b', BOUGH__DURABLE));
+    pass(&unseen.ask, 'e');
+    end_child(reader, 0);
+    close_layer();
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {
@@ -499,6 +566,7 @@ int main(void)
         CASE(a_writer_goes_and_its_sync_fails),
         CASE(a_layer_is_closed_while_a_thread_syncs_it),
         CASE(a_useless_layer_that_somebody_reads_unseen),
+        CASE(a_transaction_on_its_way_read_unseen),
     };
     return harness_run("heirs", cases, COUNT_OF(cases));
 }

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define ROWS 40
 
@@ -102,6 +104,43 @@ TEST(no_memory_any_more) { fail_each(FAULTOS_MEMORY, ENOMEM, true, PERSIST); }
 TEST(writes) { fail_each(FAULTOS_WRITE, EIO, false, NORMAL); }
 TEST(writes_in_exclusive_mode) { fail_each(FAULTOS_WRITE, EIO, false, EXCLUSIVE); }
 TEST(a_full_disk) { fail_each(FAULTOS_WRITE, ENOSPC, true, PERSIST); }
+/* Who opens a branch while the disk is full has no part in shared memory. He reads, and when there is room again he
+ * sees what others write and writes himself. */
+TEST(room_comes_back)
+{
+    database_store("s");
+    sqlite3 *db = database_open();
+    database_run(db, "CREATE TABLE t(a, b); CREATE TABLE mark(n); INSERT INTO mark VALUES(1)");
+    database_close(db);
+    faultos_install();
+    faultos_fail(FAULTOS_WRITE, 1, ENOSPC, true);
+    db = database_open();
+    ck_assert_int_eq(database_number(db, "SELECT n FROM mark"), 1);
+    CODE(SQLITE_FULL, database_try(db, "UPDATE mark SET n = 2"));
+    ck_assert_int_eq(database_number(db, "SELECT n FROM mark"), 1);
+    ck_assert(faultos_was_hit());
+    faultos_clear();
+    pid_t other = fork();
+    if (other == 0) {
+        sqlite3 *its = database_open();
+        database_run(its, "UPDATE mark SET n = 3; CREATE TABLE more(x)");
+        database_close(its);
+        _exit(0);
+    }
+    int status = 0;
+    ck_assert_int_eq(waitpid(other, &status, 0), other);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(database_number(db, "SELECT n FROM mark"), 3);
+    database_run(db, "UPDATE mark SET n = 4; INSERT INTO more VALUES(1)");
+    sqlite3 *second = database_open();
+    ck_assert_int_eq(database_number(second, "SELECT n FROM mark"), 4);
+    database_run(second, "UPDATE mark SET n = 5");
+    ck_assert_int_eq(database_number(db, "SELECT n FROM mark"), 5);
+    database_check(db);
+    database_close(second);
+    database_close(db);
+}
+
 TEST(short_writes) { fail_each(FAULTOS_SHORT_WRITE, ENOSPC, false, NORMAL); }
 TEST(syncs) { fail_each(FAULTOS_SYNC, EIO, false, NORMAL); }
 TEST(syncs_in_exclusive_mode) { fail_each(FAULTOS_SYNC, EIO, false, EXCLUSIVE); }
@@ -132,7 +171,7 @@ int main(void)
         CASE(writes),
         CASE(writes_in_exclusive_mode),
         CASE(a_full_disk),
-        CASE(short_writes),
+        CASE(room_comes_back), CASE(short_writes),
         CASE(syncs),
         CASE(syncs_in_exclusive_mode),
         CASE(no_sync_any_more),
