@@ -108,6 +108,7 @@ static int make_forks(struct attempt *attempt, const char *from)
     int rc = BOUGH_OK;
 
     options.hidden = true;
+    options.scratch = !cli_has(cli, "keep"); /* then nothing waits for the disk */
     rc = cli_check(cli, bough_branch_create(&attempt->forks, cli->store, (const char *const *)attempt->names,
                                             attempt->count, from, &options));
     if (rc == BOUGH_USAGE)
@@ -323,7 +324,7 @@ const struct cli_command cmd_try = {
     .details =
         "Forks the state once for each file, runs the files at the same time, each on its fork, and shows the outcomes "
         "side by side as bough compare does, with the time of each statement. Then the forks are dropped, and nothing "
-        "is left of them. Nobody sees them meanwhile.\n\n"
+        "is left of them. Nobody sees them meanwhile, and no statement waits for the disk.\n\n"
         "With --keep they stay, as branches named after the files: premium for migrations/premium.sql. Such a name "
         "must not be taken.\n\n"
         "A script stops at its first error, and keeps what it had committed before. Then bough exits with 1; the other "

@@ -17,6 +17,7 @@ struct pool {
     struct review *review;
     char *const *texts;
     bool drops;
+    pthread_mutex_t dropping;
     atomic_size_t next;
     atomic_bool failed; /* a thread met something other than a script that fails: no script is begun any more */
 };
@@ -149,14 +150,17 @@ static int run_script(struct cli *cli, struct review_side *side, const char *tex
 
 /* ---- threads ---- */
 
-/* Giving back the space takes time on some file systems. Whoever made the branch drops it where this fails. */
-static void drop_side(struct cli *cli, struct review_side *side)
+/* Through the handle that made the branches, which nobody uses meanwhile: the first write of a handle syncs the store's
+ * directory. Whoever made the branch drops it where this fails. */
+static void drop_side(struct pool *pool, struct cli *cli, struct review_side *side)
 {
     bough_options options = cli_options(cli, NULL);
     bough_branches dropped = {NULL, 0};
 
     options.force = true;
-    side->is_dropped = bough_branch_delete(&dropped, cli->store, &side->ref, 1, &options) == BOUGH_OK;
+    pthread_mutex_lock(&pool->dropping);
+    side->is_dropped = bough_branch_delete(&dropped, pool->review->cli->store, &side->ref, 1, &options) == BOUGH_OK;
+    pthread_mutex_unlock(&pool->dropping);
     bough_branches_release(&dropped);
 }
 
@@ -176,7 +180,7 @@ static int work(struct worker *worker)
         if (rc == BOUGH_OK)
             rc = review_compare_side(review, &worker->cli, side, &worker->base);
         if (rc == BOUGH_OK && pool->drops)
-            drop_side(&worker->cli, side);
+            drop_side(pool, &worker->cli, side);
     }
     return rc;
 }
@@ -234,7 +238,7 @@ static void share_one_heap(void)
 
 int trial_run(struct review *review, char *const *texts, size_t jobs, bool drops)
 {
-    struct pool pool = {.review = review, .texts = texts, .drops = drops};
+    struct pool pool = {.review = review, .texts = texts, .drops = drops, .dropping = PTHREAD_MUTEX_INITIALIZER};
     struct worker *workers = out_alloc(jobs * sizeof workers[0]);
     size_t started = 0;
     int rc = BOUGH_OK;

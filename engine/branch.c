@@ -25,6 +25,7 @@ int bough__branch_layer_as_was(struct bough__layer **out, struct bough_store *st
                                            .head = head.tree,
                                            .held_txn = row->held_txn,
                                            .branch = row->name,
+                                           .is_scratch = bough__name_is_scratch(row->name),
                                            .is_hearsay = true};
         memcpy(owner.head_id, row->head, sizeof owner.head_id);
         rc = bough__layer_open(out, store->space, &owner);
@@ -399,6 +400,8 @@ static int rename_row(struct bough__catalog *catalog, const char *old_name, cons
 {
     struct bough__branch_row row = {0};
     int rc = bough__catalog_branch_by_name(&row, catalog, old_name);
+    if (rc == BOUGH_OK && bough__name_is_scratch(row.name))
+        rc = bough__fail(BOUGH_REFUSED, "branch %s is scratch: nothing of it is kept", row.name);
     if (rc == BOUGH_OK)
         rc = bough__name_is_free(catalog, new_name);
     if (rc == BOUGH_OK) {

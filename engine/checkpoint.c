@@ -533,7 +533,7 @@ static int fold(struct bough__appender **out_appender, struct bough__layer_slot 
         rc = bough__fold_pages(&slot->tree, layer->space, *out_appender, &layer->overlay->tree, layer->number, pages,
                                count, layer->overlay->hold_txn, keep, size_bytes, layer->block_size);
     if (rc == BOUGH_OK)
-        rc = bough__appender_sync(*out_appender);
+        rc = layer->is_scratch ? bough__appender_write(*out_appender) : bough__appender_sync(*out_appender);
     if (rc == BOUGH_OK)
         slot->node_count += bough__appender_count(*out_appender);
     return rc;

@@ -118,7 +118,9 @@ int bough__seal_begin(struct bough__seal *out, struct bough_store *store, const 
     }
     out->is_pinned = rc == BOUGH_OK;
     if (rc == BOUGH_OK && out->snapshot.txn > row->head_txn)
-        rc = fold(out, row);
+        rc = bough__name_is_scratch(row->name)
+                 ? bough__fail(BOUGH_REFUSED, "branch %s is scratch: nothing of it is kept", row->name)
+                 : fold(out, row);
     if (rc != BOUGH_OK)
         bough__seal_end(out);
     return rc;

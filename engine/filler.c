@@ -44,7 +44,7 @@ int bough__filler_begin(struct bough__filler **out, struct bough__space *space, 
     if (rc == BOUGH_OK)
         rc = bough__os_random(&slot.log_seed, sizeof slot.log_seed);
     if (rc == BOUGH_OK)
-        rc = bough__layer_file_create(&filler->fd, space, &identity, &slot);
+        rc = bough__layer_file_create(&filler->fd, space, &identity, &slot, false);
     if (rc != BOUGH_OK) {
         bough__filler_end(filler, true); /* nothing was made that could be removed */
         return rc;

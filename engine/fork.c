@@ -84,7 +84,8 @@ static int64_t parent_of(const struct bough__target *target)
 /* A hidden branch has its owner before it has its row. */
 static int name_branch(struct bough__branch_row *row, struct fork *fork, const char *name)
 {
-    row->name = fork->options.hidden ? bough__name_hidden(row->layer, name) : bough__strdup(name);
+    row->name = fork->options.hidden ? bough__name_hidden(row->layer, fork->options.scratch, name)
+                                     : bough__strdup(name);
     if (!row->name)
         return BOUGH_NOMEM;
     if (!fork->options.hidden)
@@ -177,6 +178,7 @@ int bough_branch_create(bough_branches *out, bough_store *store, const char *con
     struct fork fork = {.store = store, .names = names, .count = count, .from = from};
     int rc = BOUGH_STALE;
     bough__options_read(&fork.options, options);
+    fork.options.hidden = fork.options.hidden || fork.options.scratch;
     memset(out, 0, sizeof *out);
     if (fork.options.ttl_ms < 0 || fork.options.ttl_ms > INT64_MAX / 2)
         return bough__fail(BOUGH_USAGE, "a branch cannot live for %lld ms", (long long)fork.options.ttl_ms);

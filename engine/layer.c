@@ -489,6 +489,7 @@ static int new_layer(struct bough__layer **out, struct bough__space *space, cons
     layer->head = owner->head;
     memcpy(layer->head_id, owner->head_id, sizeof layer->head_id);
     layer->held_txn = owner->held_txn;
+    layer->is_scratch = owner->is_scratch;
     layer->block_size = owner->head.block_size;
     layer->fd = -1;
     layer->shm.fd = -1;

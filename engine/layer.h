@@ -23,13 +23,18 @@ struct bough__layer_owner {
     uint8_t head_id[BOUGH__DIGEST_SIZE];
     uint64_t held_txn;          /* newest one of this layer that a commit sealed; 0: none */
     const char *branch;         /* name, for the layer's header and messages; copied */
+    bool is_scratch;            /* see bough__layer_open */
     bool is_hearsay;            /* the branch may have left the layer since; see bough__layer_confirm */
 };
 
 /* Opens (or joins, in this process, unless it has no part in shared memory) the layer: maps its shared memory, and when
  * nobody has it open, recovers. The file
  * is made by the first write and not here. read_only: no write permission is needed on the store beyond shared memory.
- * Errors: BOUGH_CORRUPT, BOUGH_IO. */
+ * Errors: BOUGH_CORRUPT, BOUGH_IO.
+ *
+ * A layer that is scratch is never synced, nor are the nodes of its checkpoints, and no state of it may be referred to
+ * by anything else: after a power loss it may be torn, and nobody asks. For everyone who has it open it is like any
+ * other; what is said to be durable there is so in the page cache. */
 int bough__layer_open(struct bough__layer **out, struct bough__space *space, const struct bough__layer_owner *owner);
 /* The branch's row was looked at while the layer was open, and it has the layer. Of one that its branch has left gc
  * keeps what commits refer to and not the log, so what an opener recovers there may be any older state. Unless one of

@@ -207,7 +207,7 @@ int bough__layer_make_file(struct bough__layer *layer, const struct bough__layer
 {
     int fd = -1;
     make_room();
-    int rc = bough__layer_file_create(&fd, layer->space, identity, slot);
+    int rc = bough__layer_file_create(&fd, layer->space, identity, slot, layer->is_scratch);
     layer->file.inode = 0;
     return rc == BOUGH_OK ? keep(layer, fd) : rc;
 }

@@ -260,7 +260,7 @@ static int open_draft(int *out_fd, const char *path, mode_t mode)
 
 /* All before the places of the second generation, which stay a hole. */
 static int write_new(int *out_fd, const char *path, const struct bough__space *space,
-                     const struct bough__layer_identity *identity, struct bough__layer_slot *slot)
+                     const struct bough__layer_identity *identity, struct bough__layer_slot *slot, bool is_scratch)
 {
     size_t len = places[BOUGH__SLOT_B1].offset;
     uint8_t *bytes = bough__alloc(len);
@@ -276,14 +276,15 @@ static int write_new(int *out_fd, const char *path, const struct bough__space *s
         rc = bough__os_write(*out_fd, bytes, len, 0, path);
     if (rc == BOUGH_OK && bough__os.ftruncate(*out_fd, BOUGH__LAYER_FRAMES_OFFSET) != 0)
         rc = bough__fail_errno("extend", path);
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK && !is_scratch)
         rc = bough__os_sync(*out_fd, path);
     free(bytes);
     return rc;
 }
 
 int bough__layer_file_create(int *out_fd, const struct bough__space *space,
-                             const struct bough__layer_identity *identity, struct bough__layer_slot *slot)
+                             const struct bough__layer_identity *identity, struct bough__layer_slot *slot,
+                             bool is_scratch)
 {
     int rc = BOUGH_OK;
     char *path = file_path(space, identity->number);
@@ -294,13 +295,15 @@ int bough__layer_file_create(int *out_fd, const struct bough__space *space,
         rc = bough__fail_memory();
         goto done;
     }
-    rc = write_new(out_fd, draft, space, identity, slot);
+    rc = write_new(out_fd, draft, space, identity, slot, is_scratch);
     if (rc == BOUGH_OK && bough__os.rename(draft, path) != 0)
         rc = bough__fail_errno("rename", draft);
     if (rc != BOUGH_OK) {
         bough__os.unlink(draft);
         goto done;
     }
+    if (is_scratch)
+        goto done;
     rc = bough__os_sync_directory(directory);
     if (rc != BOUGH_OK)
         bough__os.unlink(path);

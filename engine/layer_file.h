@@ -37,10 +37,11 @@
  *    504   8  XXH3 of bytes 0 to 503, seeded with the store's key and the layer's number
  *
  * The file is made under the name N.new, synced and renamed, so a file N.layer has a valid identity and slot or is
- * damaged. Odd generations have the places A, even ones B; odd sequences have the first place of the two. Each place is
- * in a block of its own. A new generation's slot is written into both of its places, and then synced: a power loss
- * before that leaves the old generation, and a place that rots after it leaves its twin. Within a generation slots are
- * written one at a time. Places B are a hole until the first checkpoint.
+ * damaged; that of a scratch layer is not synced, and nobody misses it. Odd generations have the places A, even ones B;
+ * odd sequences have the first place of the two. Each place is in a block of its own. A new generation's slot is
+ * written into both of its places, and then synced: a power loss before that leaves the old generation, and a place
+ * that rots after it leaves its twin. Within a generation slots are written one at a time. Places B are a hole until
+ * the first checkpoint.
  */
 #ifndef BOUGH_ENGINE_LAYER_FILE_H
 #define BOUGH_ENGINE_LAYER_FILE_H
@@ -93,11 +94,13 @@ bool bough__log_chunk_is_possible(uint64_t offset, uint64_t size, uint32_t block
 /* A slot with a right sum can still say what no program writes: BOUGH_CORRUPT. */
 int bough__layer_slot_check(const struct bough__layer_slot *slot, uint32_t block_size, const char *path);
 
-/* Makes the file with identity and slot (in both places; sets the sequence), durable with its directory entry; *out_fd
- * is open for writing. It is locked shared (BOUGH__LAYER_READER_BYTE) before it has its name; the caller lets go of
- * that with bough__layer_file_settle when the catalog tells whose the layer is. Until then gc leaves it alone. */
+/* Makes the file with identity and slot (in both places; sets the sequence), durable with its directory entry unless it
+ * is scratch; *out_fd is open for writing. It is locked shared (BOUGH__LAYER_READER_BYTE) before it has its name; the
+ * caller lets go of that with bough__layer_file_settle when the catalog tells whose the layer is. Until then gc leaves
+ * it alone. */
 int bough__layer_file_create(int *out_fd, const struct bough__space *space,
-                             const struct bough__layer_identity *identity, struct bough__layer_slot *slot);
+                             const struct bough__layer_identity *identity, struct bough__layer_slot *slot,
+                             bool is_scratch);
 void bough__layer_file_settle(int fd);
 /* True: a file of that number was made at some time. A layer that is its branch's and was made is damaged when its file
  * is missing; one that was not is as its branch's head. Told by layers.made: 8 bytes for each number, the XXH3 of the

@@ -10,6 +10,8 @@
 
 int bough__layer_sync_anyway(struct bough__layer *layer)
 {
+    if (layer->is_scratch)
+        return BOUGH_OK;
     pthread_mutex_lock(&layer->sync_mutex);
     int rc = bough__os_sync(layer->fd, layer->path);
     if (rc != BOUGH_OK)

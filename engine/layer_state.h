@@ -32,6 +32,7 @@ struct bough__layer {
     struct bough__tree head;
     uint8_t head_id[BOUGH__DIGEST_SIZE];
     uint64_t held_txn;
+    bool is_scratch;
     char *branch, *path;
     struct bough__shm shm;
     struct bough__sight sight; /* of one without a part in shared memory; from before it was read */
@@ -127,7 +128,8 @@ int bough__layer_reclaim(struct bough__layer *layer, struct bough__marks *marks,
 int bough__layer_heal(struct bough__layer *layer);
 /* The header's slot is in both places, or is put there: before the log is written to. The writer's. */
 int bough__layer_double_header(struct bough__layer *layer);
-/* fdatasync of the file; on failure the layer is poisoned. A poisoned layer cannot be synced, but while it heals. */
+/* fdatasync of the file; on failure the layer is poisoned. A poisoned layer cannot be synced, but while it heals. Of a
+ * scratch layer nothing is done. */
 int bough__layer_sync(struct bough__layer *layer);
 /* The same whatever happened before: of what is on the disk already, or known to be in the page cache. */
 int bough__layer_sync_anyway(struct bough__layer *layer);

@@ -64,20 +64,33 @@ bool bough__name_is_hidden(const char *name)
     return name[0] == '.';
 }
 
-char *bough__name_hidden(uint32_t number, const char *name)
-{
-    char digits[16];
-    int len = snprintf(digits, sizeof digits, ".%" PRIu32, number);
-    bool fits = (size_t)len + 1 + strlen(name) <= BOUGH_NAME_MAX;
-    return bough__format("%s%s%s", digits, fits ? "/" : "", fits ? name : "");
-}
-
-/* "." digits [ "/" NAME ] */
-static bool is_hidden(const char *name)
+/* What begins every name that is a hidden branch's: "." digits [ "_" ]. */
+static size_t hidden_prefix(const char *name)
 {
     size_t digits = name[0] == '.' ? strspn(name + 1, "0123456789") : 0;
-    const char *rest = name + 1 + digits;
-    return digits > 0 && (*rest == 0 || (*rest == '/' && !fault_of_name(rest + 1, strlen(rest + 1))));
+    return digits == 0 ? 0 : 1 + digits + (name[1 + digits] == '_');
+}
+
+bool bough__name_is_scratch(const char *name)
+{
+    size_t len = hidden_prefix(name);
+    return len != 0 && name[len - 1] == '_';
+}
+
+char *bough__name_hidden(uint32_t number, bool is_scratch, const char *name)
+{
+    char prefix[16];
+    int len = snprintf(prefix, sizeof prefix, ".%" PRIu32 "%s", number, is_scratch ? "_" : "");
+    bool fits = (size_t)len + 1 + strlen(name) <= BOUGH_NAME_MAX;
+    return bough__format("%s%s%s", prefix, fits ? "/" : "", fits ? name : "");
+}
+
+/* "." digits [ "_" ] [ "/" NAME ] */
+static bool is_hidden(const char *name)
+{
+    size_t prefix = hidden_prefix(name);
+    const char *rest = name + prefix;
+    return prefix != 0 && (*rest == 0 || (*rest == '/' && !fault_of_name(rest + 1, strlen(rest + 1))));
 }
 
 int bough__name_check_any(const char *name)

@@ -605,11 +605,14 @@ static int dead_appender(const struct bough__appender *appender)
     return bough__fail(BOUGH_IO, "%s could not be written", appender->path ? appender->path : "a node file");
 }
 
+int bough__appender_write(struct bough__appender *appender)
+{
+    return appender->is_dead ? dead_appender(appender) : write_buffer(appender);
+}
+
 int bough__appender_sync(struct bough__appender *appender)
 {
-    if (appender->is_dead)
-        return dead_appender(appender);
-    int rc = write_buffer(appender);
+    int rc = bough__appender_write(appender);
     if (rc != BOUGH_OK || !appender->is_unsynced)
         return rc;
     rc = bough__os_sync(appender->fd, appender->path);

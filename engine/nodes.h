@@ -53,7 +53,9 @@ int bough__nodes_read_uncached(struct bough__node *out, struct bough__nodes *nod
 int bough__appender_begin(struct bough__appender **out, struct bough__nodes *nodes);
 int bough__appender_add(struct bough__node_ref *out, struct bough__appender *appender, const struct bough__node *node);
 uint64_t bough__appender_count(const struct bough__appender *appender); /* nodes added so far */
-/* Writes what is buffered and makes everything added durable (nothing added: no system call). */
+/* Writes what is buffered (nothing added: no system call). */
+int bough__appender_write(struct bough__appender *appender);
+/* The same, and makes everything added durable. */
 int bough__appender_sync(struct bough__appender *appender);
 void bough__appender_end(struct bough__appender *appender); /* NULL is fine */
 

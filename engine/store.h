@@ -27,8 +27,10 @@ int bough__name_check(const char *name);
 int bough__name_check_any(const char *name);
 /* A branch with this name is hidden. */
 bool bough__name_is_hidden(const char *name);
-/* ".NUMBER/NAME", or without NAME where that would be too long. */
-char *bough__name_hidden(uint32_t number, const char *name);
+/* Its layer is scratch: layer.h. */
+bool bough__name_is_scratch(const char *name);
+/* ".NUMBER/NAME", for scratch ".NUMBER_/NAME"; without /NAME where that would be too long. */
+char *bough__name_hidden(uint32_t number, bool is_scratch, const char *name);
 
 /* A REF taken apart and looked up. has_branch: REF is exactly a branch's name (its newest transaction is meant). */
 struct bough__target {

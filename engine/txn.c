@@ -358,7 +358,7 @@ static void work_ahead(struct bough__txn *txn, uint64_t offset, uint64_t len)
     if (txn->hasher != NULL)
         bough__hasher_put(txn->hasher, &layer->write_buffer, (size_t)(len / txn->block_size));
     /* What goes wrong there is told by the sync. */
-    if (txn->is_large)
+    if (txn->is_large && !layer->is_scratch)
         (void)bough__os.start_writeback(layer->fd, (off_t)offset, (off_t)len);
 }
 
@@ -378,7 +378,7 @@ static int write_out(struct bough__txn *txn)
         uint64_t ahead = layer->file_size / 8;
         layer->file_size = end;
         /* Only behind the last frame of all: others may have made the file longer than this process knows. */
-        if (end == bough__frame_offset(txn->next_frame, txn->block_size) &&
+        if (!layer->is_scratch && end == bough__frame_offset(txn->next_frame, txn->block_size) &&
             (txn->next_frame - txn->first_frame) * txn->block_size <= FILL_TXN_LIMIT)
             fill_ahead(layer, end, ahead < FILL_MIN ? FILL_MIN : ahead > FILL_MAX ? FILL_MAX : ahead);
     }

@@ -359,9 +359,9 @@ static int check_branch(struct verify *verify, const struct bough__branch_row *r
 {
     struct bough__branch_row now = {0};
     struct state state = {.name = bough__format("branch %s", row->name)};
-    bool absent = false;
+    bool absent = bough__name_is_scratch(row->name); /* of such a one nothing has to be there, nor to be whole */
     int rc = state.name ? BOUGH_OK : BOUGH_NOMEM;
-    if (rc == BOUGH_OK)
+    if (rc == BOUGH_OK && !absent)
         rc = bough__layer_is_absent(&absent, verify->store->space, row->layer);
     if (rc == BOUGH_OK && (!absent || row->held_txn != 0))
         rc = check_layer_of(verify, row, &state);

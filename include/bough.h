@@ -92,9 +92,11 @@ typedef struct bough_options {
     const char *note;           /* reset, promote, import: goes into the record of moves, or NULL */
     bool hidden;                /* create: nobody lists them, and they do not outlive the handle; see there */
     bool automatic;             /* commit: made by the machine, not by a person */
+    bool scratch;               /* create: hidden, and nothing of them is ever kept; see there */
 } bough_options;
 #define BOUGH_OPTIONS_INIT                                                                                             \
-    {sizeof(bough_options), 5000, NULL, NULL, NULL, 0, false, false, 0, false, NULL, NULL, NULL, false, false}
+    {sizeof(bough_options), 5000, NULL, NULL, NULL, 0, false, false, 0, false, NULL, NULL, NULL, false, false, \
+     false}
 
 /* ---- stores ---------------------------------------------------------------------------------------------------- */
 
@@ -158,7 +160,11 @@ BOUGH_EXPORT int bough_branch_get(bough_branches *out, bough_store *store, const
  * options->hidden: `from` stays as it was; where its newest transaction is not committed, a commit of it beside its
  * history is their base. out has their names, ".NUMBER/NAME", which may be used wherever a branch's name may. No list
  * shows them, and nothing is refused because of them. They live as long as the handle: whoever opens the store after it
- * was closed, or its process died, drops them, unless they were renamed: that makes ordinary branches of them. */
+ * was closed, or its process died, drops them, unless they were renamed: that makes ordinary branches of them.
+ *
+ * options->scratch: hidden branches, ".NUMBER_/NAME", for work of which nothing is kept. What is written there is not
+ * synced, whatever PRAGMA synchronous says, and may never reach the disk. So they cannot be renamed, and what was
+ * written there cannot be committed, forked, tagged or promoted: BOUGH_REFUSED. */
 BOUGH_EXPORT int bough_branch_create(bough_branches *out, bough_store *store, const char *const *names, size_t count,
                                      const char *from, const bough_options *options);
 /* Drops branches and their overlays: all or none; out lists them as they were. BOUGH_REFUSED: protected, has children

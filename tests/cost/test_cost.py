@@ -253,6 +253,30 @@ db.close()
             self.assertEqual(names.count("fdatasync"), 3, names)
             self.assertEqual(names.count("fsync") + names.count("msync"), 0, names)
 
+    # ---- try ----
+
+    def test_syncs_of_a_try(self):
+        """What nobody keeps does not wait for the disk: one sync for the forks and one for each that is dropped, of the
+        catalog. With --keep everything is durable."""
+        self.make_store(20000)
+        self.bough("-s", self.store, "tag", "first", "main")
+        for name, sql in (("small", "UPDATE t SET v = 'y' WHERE id = 5; CREATE INDEX i ON t(v)"),
+                          ("large", "UPDATE t SET v = randomblob(700); DELETE FROM t WHERE id % 2"),
+                          ("other", "CREATE TABLE o(a); INSERT INTO o SELECT id FROM t")):
+            with open(os.path.join(self.dir, name + ".sql"), "w") as file:
+                file.write(sql)
+        words = [BOUGH, "-s", self.store, "try", *(os.path.join(self.dir, f"{n}.sql") for n in ("small", "large", "other"))]
+        pattern = "fsync,fdatasync,sync_file_range,msync,pwrite64"
+        calls = self.trace(words, pattern)["start"]
+        synced = [c.arguments for c in calls if "sync" in c.name]
+        self.assertEqual([a for a in synced if "/layers" in a or "/nodes" in a], [])
+        self.assertLessEqual(len(synced), 1 + 3 + 1, synced)
+        self.assertGreater(sum(c.result for c in calls if "/layers" in c.arguments), 9 << 20)
+        calls = self.trace([*words, "--keep"], pattern)["start"]
+        synced = [c.arguments for c in calls if "sync" in c.name]
+        self.assertGreaterEqual(len([a for a in synced if "/layers" in a]), 3 * 3)
+        self.assertGreaterEqual(len([a for a in synced if "/nodes" in a]), 1)
+
     # ---- gc ----
 
     def test_looks_of_gc(self):

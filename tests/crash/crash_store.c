@@ -432,8 +432,8 @@ static void fork_branch(struct world *world, unsigned from)
     model->slots[from].durable = model->slots[from].visible;
 }
 
-/* A fork that is hidden is kept under a name, or promoted as one step while nobody else can write, or left behind: then
- * nobody meets it again. */
+/* A fork that is hidden is kept under a name, or promoted as one step while nobody else can write, or scratch and left
+ * behind: then nobody meets it again. */
 static void try_branch(struct world *world, unsigned from)
 {
     struct model *model = world->model;
@@ -456,6 +456,7 @@ static void try_branch(struct world *world, unsigned from)
     if (fate == 0)
         CHECK_OK(bough_branch_lock(&lock, world->store, slot_name(from), NULL));
     options.hidden = true;
+    options.scratch = fate == 2;
     CHECK_OK(bough_branch_create(&made, world->store, &name, 1, slot_name(from), &options));
     slot->durable = slot->visible;
     sqlite3 *db = open_ref(world, made.items[0].name);

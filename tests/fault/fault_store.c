@@ -488,6 +488,24 @@ static int op_hidden(void *context)
     return rc;
 }
 
+static int op_scratch(void *context)
+{
+    bough_branches branches = {0}, deleted = {0};
+    const char *const name = "x";
+    bough_options options = BOUGH_OPTIONS_INIT;
+    (void)context;
+    options.scratch = true;
+    int rc = bough_branch_create(&branches, world.store, &name, 1, "main", &options);
+    if (rc == BOUGH_OK)
+        rc = run_on_branch(branches.items[0].name, "UPDATE t SET b = 'scratch' WHERE a % 3 = 0;"
+                                                   "INSERT INTO t SELECT a + 1000, b FROM t; PRAGMA integrity_check");
+    if (rc == BOUGH_OK)
+        rc = bough_branch_delete(&deleted, world.store, &(const char *){branches.items[0].name}, 1, NULL);
+    bough_branches_release(&deleted);
+    bough_branches_release(&branches);
+    return rc;
+}
+
 /* What was not committed is committed by it, or stays as it was. Tries are compared, so the times go. */
 static int op_migrate(void *context)
 {
@@ -680,6 +698,7 @@ int main(void)
         {"reset that discards", op_reset_discarding, false},
         {"promote", op_promote, false},
         {"hidden forks", op_hidden, false},
+        {"scratch", op_scratch, false},
         {"promote of a hidden fork under a lock", op_locked, false},
         {"migrations of a dirty branch", op_migrate, false},
         {"moves", op_moves, false},
