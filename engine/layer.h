@@ -149,7 +149,8 @@ int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot
  * the branch's writer. For a past state: its tree. out_nodes (may be NULL): nodes written. The node file that took them
  * stays locked until the release, so that gc leaves it alone until something durable refers to them. */
 int bough__snapshot_fold(struct bough__tree *out, uint64_t *out_nodes, struct bough__snapshot *snapshot);
-/* Blocks that differ, in order; see bough__map_diff. Different block sizes: BOUGH_USAGE. Entries carry digests. */
+/* Blocks that differ, in order; see bough__map_diff. Different block sizes: BOUGH_USAGE. The entries of blocks that
+ * an overlay touched carry no digests: they are compared byte by byte. */
 int bough__snapshot_diff(const struct bough__snapshot *a, const struct bough__snapshot *b,
                          bough__map_diff_callback *callback, void *context);
 
