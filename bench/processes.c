@@ -18,7 +18,8 @@ struct places {
     sqlite3 *open[VARIANT_COUNT];
 };
 
-static void make_place(const struct bench *bench, struct places *places, enum bench_variant variant, unsigned rows)
+static void make_place(const struct bench *bench, struct places *places, const char *name, enum bench_variant variant,
+                       unsigned rows)
 {
     char branch[16];
     snprintf(branch, sizeof(branch), "v%d", (int)variant);
@@ -26,19 +27,20 @@ static void make_place(const struct bench *bench, struct places *places, enum be
         bench_fork(places->store, branch, "main");
         places->paths[variant] = bench_branch_uri(places->store, branch);
     } else {
-        places->paths[variant] = bench_path(bench, "place-%s.db", branch);
+        places->paths[variant] = bench_path(bench, "%s-%s.db", name, branch);
     }
     places->open[variant] = bench_open(places->paths[variant], variant);
     bench_fill_items(places->open[variant], rows);
     bench_exec(places->open[variant], "CREATE TABLE entry(id INTEGER PRIMARY KEY, body TEXT)");
 }
 
-static void make_places(const struct bench *bench, struct places *places, unsigned rows)
+/* Files and a store of that name. */
+static void make_places(const struct bench *bench, struct places *places, const char *name, unsigned rows)
 {
-    places->store_path = bench_path(bench, "places.bough");
+    places->store_path = bench_path(bench, "%s.bough", name);
     places->store = bench_store_empty(places->store_path);
     for (unsigned v = 0; v < VARIANT_COUNT; v++)
-        make_place(bench, places, (enum bench_variant)v, rows);
+        make_place(bench, places, name, (enum bench_variant)v, rows);
 }
 
 static void remove_places(struct places *places)
@@ -111,7 +113,7 @@ void bench_processes(const struct bench *bench)
 {
     struct places places = {0};
     struct crowd *crowd = crowd_new(bench);
-    make_places(bench, &places, bench->rows);
+    make_places(bench, &places, "places", bench->rows);
     for (unsigned round = 0; round < bench->rounds; round++)
         for (unsigned step = 0; step < ROWS * COUNTS; step++)
             for (unsigned turn = 0; turn < VARIANT_COUNT; turn++)
@@ -141,24 +143,34 @@ static void name_reading(char out[96], const struct bench *bench, const struct r
     snprintf(out, 96, "%u point selects, %s, and a writer", bench->selects, reading->text);
 }
 
-static void run_beside(const struct bench *bench, const struct places *places, struct crowd *crowd,
-                       const struct reading *reading, enum bench_variant variant, bool has_writer)
+/* What the reader has beside it. A writer in another database is in its way only as the machine is: two processes share
+ * processors, memory and the disk with each other, whatever they work on. */
+enum company { ALONE, WRITER, WRITER_ELSEWHERE, COMPANIES };
+static const char *const company_texts[] = {", alone", "", ", writer elsewhere"};
+
+static void name_company(char out[64], enum bench_variant variant, enum company company)
 {
-    char work[96], label[48];
-    struct crowd_member *reader = add_at(crowd, reading->work, places, variant);
+    snprintf(out, 64, "%s%s", bench_variant_names[variant], company_texts[company]);
+}
+
+static void run_beside(const struct bench *bench, const struct places places[2], struct crowd *crowd,
+                       const struct reading *reading, enum bench_variant variant, enum company company)
+{
+    char work[96], label[64];
+    struct crowd_member *reader = add_at(crowd, reading->work, &places[0], variant);
     reader->count = bench->selects;
     reader->rows = bench->rows;
-    if (has_writer) {
-        struct crowd_member *writer = add_at(crowd, CROWD_UPDATES_EACH, places, variant);
+    if (company != ALONE) {
+        struct crowd_member *writer = add_at(crowd, CROWD_UPDATES_EACH, &places[company == WRITER ? 0 : 1], variant);
         writer->is_background = true;
         writer->rows = bench->rows;
     }
     name_reading(work, bench, reading);
-    snprintf(label, sizeof(label), "%s%s", bench_variant_names[variant], has_writer ? "" : ", alone");
+    name_company(label, variant, company);
     bench_sample(work, label, BENCH_SECONDS, crowd_run(bench, crowd));
     snprintf(work, sizeof(work), "(pages read by them, %s)", reading->text);
     bench_sample(work, label, BENCH_COUNT, crowd_pages(crowd));
-    if (has_writer) {
+    if (company != ALONE) {
         snprintf(work, sizeof(work), "(transactions of the writer, %s)", reading->text);
         bench_sample(work, label, BENCH_COUNT, (double)crowd->members[1].done);
     }
@@ -166,30 +178,49 @@ static void run_beside(const struct bench *bench, const struct places *places, s
 
 static void beside_target(const struct bench *bench, const struct reading *reading, enum bench_variant variant)
 {
-    char work[96], label[48], name[160];
+    char work[96], label[64], name[160];
     name_reading(work, bench, reading);
-    snprintf(label, sizeof(label), "%s, alone", bench_variant_names[variant]);
+    name_company(label, variant, ALONE);
     snprintf(name, sizeof(name), "%s / without one, %s", work, bench_variant_names[variant]);
     bench_target_ratio(name, work, bench_variant_names[variant], work, label, 1 / 0.9, 0, SPEC);
+}
+
+/* How many selects are left of those without a writer, and how many when the writer is in another database. */
+static void beside_note(const struct bench *bench, const struct reading *reading, enum bench_variant variant)
+{
+    char work[96], label[64];
+    double seconds[COMPANIES];
+    name_reading(work, bench, reading);
+    for (unsigned i = 0; i < COMPANIES; i++) {
+        name_company(label, variant, (enum company)i);
+        seconds[i] = bench_median(work, label);
+    }
+    bench_note("%s, %s: %.2f times those without; beside a writer in another database %.2f times", work,
+               bench_variant_names[variant], seconds[ALONE] / seconds[WRITER],
+               seconds[ALONE] / seconds[WRITER_ELSEWHERE]);
 }
 
 void bench_beside(const struct bench *bench)
 {
     static const enum bench_variant variants[] = {STOCK_WAL_FULL, BOUGH_AT_FULL, STOCK_WAL_NORMAL, BOUGH_AT_NORMAL};
     enum { VARIANTS = sizeof(variants) / sizeof(variants[0]) };
-    struct places places = {0};
+    struct places places[2] = {{0}};
     struct crowd *crowd = crowd_new(bench);
-    make_places(bench, &places, bench->rows);
+    make_places(bench, &places[0], "places", bench->rows);
+    make_places(bench, &places[1], "elsewhere", bench->rows);
     for (unsigned round = 0; round < bench->rounds; round++)
         for (unsigned step = 0; step < 2 * VARIANTS; step++)
-            for (unsigned turn = 0; turn < 2; turn++)
-                run_beside(bench, &places, crowd, &readings[step / VARIANTS], variants[step % VARIANTS],
-                           (turn + round) % 2 == 0);
+            for (unsigned turn = 0; turn < COMPANIES; turn++)
+                run_beside(bench, places, crowd, &readings[step / VARIANTS], variants[step % VARIANTS],
+                           (enum company)((turn + round) % COMPANIES));
     for (unsigned i = 0; i < 2; i++) {
         beside_target(bench, &readings[i], BOUGH_AT_FULL);
         beside_target(bench, &readings[i], BOUGH_AT_NORMAL);
+        for (unsigned v = 0; v < VARIANTS; v++)
+            beside_note(bench, &readings[i], variants[v]);
     }
-    remove_places(&places);
+    remove_places(&places[0]);
+    remove_places(&places[1]);
     crowd_free(bench, crowd);
 }
 

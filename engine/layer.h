@@ -141,6 +141,10 @@ bool bough__snapshot_is_newest(const struct bough__snapshot *snapshot);
 /* Copies the block (block_size bytes; zeros beyond the end of the database) and checks it. BOUGH_CORRUPT names
  * layer, frame and block. use_mapping: see bough__files_read. */
 int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block, void *out_page, bool use_mapping);
+/* The blocks that were written after that transaction and up to the snapshot's, as overlay.h has it. False: not known,
+ * or too many. `after` is a transaction that a snapshot of this layer had. No system call. */
+bool bough__snapshot_written(uint64_t *out_blocks, size_t *out_count, size_t most,
+                             const struct bough__snapshot *snapshot, uint64_t after);
 /* Where the block lies: layer, frame and sum; with want_digest also birth and digest (a page of the overlay is hashed
  * then). */
 int bough__snapshot_entry(struct bough__entry *out, const struct bough__snapshot *snapshot, uint64_t block,

@@ -170,6 +170,34 @@ enum bough__overlay_hit bough__overlay_find(struct bough__overlay_entry *out, st
     return hit;
 }
 
+/* Was anything cut off in (after, txn]? */
+static bool has_cuts(const struct bough__overlay *overlay, uint64_t after, uint64_t txn)
+{
+    for (uint32_t i = overlay->cut_count; i-- > 0 && overlay->cuts[i].txn > after;)
+        if (overlay->cuts[i].txn <= txn)
+            return true;
+    return false;
+}
+
+bool bough__overlay_written(uint64_t *out_blocks, size_t *out_count, size_t most, struct bough__overlay *overlay,
+                            uint64_t after, uint64_t txn)
+{
+    *out_count = 0;
+    if (after < overlay->base_txn || after > txn)
+        return false;
+    pthread_rwlock_rdlock(&overlay->lock);
+    bool is_known = !has_cuts(overlay, after, txn);
+    for (uint32_t i = overlay->entry_count; is_known && i-- > 0 && overlay->entries[i].txn > after;) {
+        if (overlay->entries[i].txn > txn)
+            continue;
+        is_known = *out_count < most;
+        if (is_known)
+            out_blocks[(*out_count)++] = overlay->entries[i].block;
+    }
+    pthread_rwlock_unlock(&overlay->lock);
+    return is_known;
+}
+
 static int by_block(const void *a, const void *b)
 {
     const struct bough__overlay_entry *x = a, *y = b;

@@ -72,6 +72,10 @@ enum bough__overlay_hit {
 /* The block as of txn. */
 enum bough__overlay_hit bough__overlay_find(struct bough__overlay_entry *out, struct bough__overlay *overlay,
                                             uint64_t block, uint64_t txn);
+/* The blocks that transactions in (after, txn] wrote, one as often as it was written; at most `most` of them. False
+ * when there are more, when the database was cut meanwhile, or when this generation does not go back so far. */
+bool bough__overlay_written(uint64_t *out_blocks, size_t *out_count, size_t most, struct bough__overlay *overlay,
+                            uint64_t after, uint64_t txn);
 /* What a fold needs: for each block touched up to txn its newest version, ascending by block (malloc'ed; versions that
  * were cut off later are left out), and the fewest blocks on the way. */
 int bough__overlay_collect(struct bough__overlay_entry **out, size_t *out_count, uint64_t *out_keep_blocks,

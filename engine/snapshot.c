@@ -168,6 +168,13 @@ int bough__snapshot_read(const struct bough__snapshot *snapshot, uint64_t block,
     return rc != BOUGH_OK ? rc : read_entry(snapshot, &entry, block, out_page, use_mapping);
 }
 
+bool bough__snapshot_written(uint64_t *out_blocks, size_t *out_count, size_t most,
+                             const struct bough__snapshot *snapshot, uint64_t after)
+{
+    return snapshot->overlay != NULL &&
+           bough__overlay_written(out_blocks, out_count, most, snapshot->overlay, after, snapshot->txn);
+}
+
 static int hash_block(struct bough__entry *entry, const struct bough__snapshot *snapshot, uint64_t block)
 {
     uint8_t *page = bough__alloc(snapshot->block_size);

@@ -47,6 +47,8 @@ static int answer(char **out, const char *text)
 static int control_pragma(struct bough__file *file, char **arguments)
 {
     const char *name = arguments[1], *value = arguments[2];
+    if (sqlite3_stricmp(name, "data_version") == 0)
+        file->is_watched = true;
     if (!value)
         return SQLITE_NOTFOUND;
     if (sqlite3_stricmp(name, "synchronous") == 0) {

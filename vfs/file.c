@@ -22,7 +22,9 @@
  * them with those of the page 1 that it last read or wrote. The bytes themselves cannot answer: two states may well
  * have equal counters, and in exclusive mode the counter stands still. So the answer is made: exactly the bytes that
  * SQLite compares with (struct bough__cache remembers them) when the pinned state is the one that the cache was built
- * from, random ones otherwise. The state moves on with the handle's own commits, since the cache does. The same read
+ * from, random ones otherwise. The state moves on with the handle's own commits, since the cache does, and with commits
+ * of others that changed nothing that the cache may hold (seen.h). The cached page 1 has an older change counter then:
+ * wherever SQLite reads or writes that, it differs by a delta from what is stored, until the cache goes. The same read
  * under a writer's lock comes only after an error in exclusive mode, when SQLite has just emptied its cache and, with
  * no journal to roll back, counts on a database that is as it was: the transaction's changes are dropped there.
  *
@@ -137,8 +139,10 @@ static int follow(struct bough__file *file)
     bough__layer_close(file->layer);
     file->layer = now;
     file->is_readonly = file->is_readonly || is_protected;
-    if (is_same)
+    if (is_same) { /* opened anew, without shared memory: whether its transactions are those of before nobody can say */
+        bough__seen_all(&file->seen);
         return BOUGH_OK;
+    }
     /* Nothing that SQLite has in its cache, and no statement that it has prepared, belongs to this state. */
     memset(&file->cache, 0, sizeof(file->cache));
     file->cookie.is_stale = true;
@@ -219,6 +223,18 @@ static void note_page_1(struct bough__file *file, const uint8_t *page, bool is_s
     memcpy(cache->bytes, page + BOUGH__VALIDITY_OFFSET, sizeof(cache->bytes));
 }
 
+/* Others committed, and nothing of it is in SQLite's cache: that is the newest state's cache, then. Its change counter
+ * stays behind, hence the delta. */
+static bool outlives_commits(struct bough__file *file)
+{
+    uint32_t rise = 0;
+    if (file->is_watched || !bough__seen_is_same(&rise, &file->seen, pinned(file), file->cache.txn, file->use_mapping))
+        return false;
+    file->cache.counter_delta += rise;
+    file->cache.txn = file->state;
+    return true;
+}
+
 static int read_validity(struct bough__file *file, uint8_t out[BOUGH__VALIDITY_BYTES])
 {
     struct bough__cache *cache = &file->cache;
@@ -227,12 +243,15 @@ static int read_validity(struct bough__file *file, uint8_t out[BOUGH__VALIDITY_B
         file->cookie.txn_delta = file->cookie.delta;
         cache->has_bytes = false;
     }
-    if (cache->has_state && cache->txn == file->state && cache->has_bytes) {
+    if (cache->has_state && cache->has_bytes && (cache->txn == file->state || outlives_commits(file))) {
         memcpy(out, cache->bytes, BOUGH__VALIDITY_BYTES);
         return SQLITE_OK;
     }
     sqlite3_randomness(BOUGH__VALIDITY_BYTES, out);
     *cache = (struct bough__cache){.has_state = true, .txn = file->state};
+    bough__seen_nothing(&file->seen);
+    if (file->txn)
+        bough__seen_all(&file->seen);
     return SQLITE_OK;
 }
 
@@ -308,12 +327,30 @@ static void keep_cookie(const struct bough__cookie *cookie, uint8_t *page)
     bough__header_set_cookie(at, bough__header_cookie(at) - cookie->txn_delta);
 }
 
+/* May SQLite keep what it reads now beyond this transaction, and does anybody else commit? */
+static bool may_keep(const struct bough__file *file)
+{
+    return file->lock != SQLITE_LOCK_NONE && !file->is_fixed;
+}
+
+static void see(struct bough__file *file, const struct view *view, size_t len_bytes, uint64_t offset)
+{
+    if (!may_keep(file))
+        return;
+    if (view->block_bytes == 0 || len_bytes == 0)
+        bough__seen_all(&file->seen);
+    else
+        bough__seen_blocks(&file->seen, offset / view->block_bytes, (offset + len_bytes - 1) / view->block_bytes);
+}
+
 /* Bytes were read that may belong to the header. */
 static void show_header(struct bough__file *file, uint8_t *bytes, size_t len_bytes, uint64_t offset)
 {
     if (offset >= BOUGH__HEADER_BYTES)
         return;
     bool is_page_1 = offset == 0 && len_bytes > BOUGH__HEADER_BYTES;
+    if (file->lock != SQLITE_LOCK_NONE)
+        bough__header_add_to_counter(bytes, len_bytes, offset, 0U - file->cache.counter_delta);
     if (is_page_1 && file->lock != SQLITE_LOCK_NONE) {
         note_page_1(file, bytes, true);
         file->page_bytes = bough__header_page_size(bytes);
@@ -339,6 +376,7 @@ static int file_read(sqlite3_file *handle, void *out, int len, sqlite3_int64 at)
         rc = open_view(&view, &momentary, file);
     if (rc != BOUGH_OK)
         return bough__sqlite_code(rc, BOUGH__AT_READ);
+    see(file, &view, len_bytes, offset);
     if (offset < view.size_bytes)
         have = view.size_bytes - offset < len_bytes ? (size_t)(view.size_bytes - offset) : len_bytes;
     /* Of a short last block the engine gives the whole one, zeros and all, so a whole page needs no detour. */
@@ -348,6 +386,8 @@ static int file_read(sqlite3_file *handle, void *out, int len, sqlite3_int64 at)
         return bough__sqlite_code(rc, BOUGH__AT_READ);
     if (have < len_bytes)
         memset((uint8_t *)out + have, 0, len_bytes - have);
+    if (offset == 0 && have == len_bytes && have == view.block_bytes && may_keep(file))
+        bough__seen_page_1(&file->seen, out, view.block_bytes, view.size_bytes);
     if (have > 0)
         show_header(file, out, len_bytes, offset);
     return have < len_bytes ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
@@ -397,6 +437,7 @@ static int write_part(struct bough__file *file, uint64_t block, size_t within, c
         if (bough__header_keeps(file->scratch, file->cache.wal))
             bough__header_keep(file->scratch, file->cache.wal);
         keep_cookie(&file->cookie, file->scratch);
+        bough__header_add_to_counter(file->scratch, block_bytes, 0, file->cache.counter_delta);
     }
     rc = bough__txn_write(file->txn, block, file->scratch);
     /* A block counts as whole when it is written; the database ends where SQLite's last byte does. */
@@ -449,7 +490,8 @@ static int write_page_1(struct bough__file *file, const uint8_t *page, size_t le
     file->is_resized = file->is_resized || bough__header_page_size(page) != file->page_bytes;
     file->page_bytes = bough__header_page_size(page);
     size_t count = len_bytes < block_bytes ? len_bytes : block_bytes;
-    if (len_bytes == block_bytes && !bough__header_keeps(page, file->cache.wal) && file->cookie.txn_delta == 0)
+    if (len_bytes == block_bytes && !bough__header_keeps(page, file->cache.wal) && file->cookie.txn_delta == 0 &&
+        file->cache.counter_delta == 0)
         rc = bough__txn_write(file->txn, 0, page);
     else
         rc = write_part(file, 0, 0, page, count, true);
@@ -655,6 +697,8 @@ static int begin_txn(struct bough__file *file)
         bough__txn_end(file->txn);
         file->txn = NULL;
     }
+    if (file->txn)
+        bough__seen_all(&file->seen);
     file->cookie.txn_delta = file->cookie.delta;
     return bough__sqlite_code(rc, BOUGH__AT_RESERVE);
 }
@@ -770,6 +814,7 @@ static void free_file(struct bough__file *file)
         bough__branch_path_forget(file->path, file->path_file_bytes);
     free(file->path);
     free(file->scratch);
+    bough__seen_free(&file->seen);
     free(file);
 }
 

@@ -44,15 +44,51 @@ uint32_t bough__header_page_size(const uint8_t *page)
     return is_header && size >= 512 && (size & (size - 1)) == 0 ? size : 0;
 }
 
-uint32_t bough__header_cookie(const uint8_t bytes[BOUGH__COOKIE_BYTES])
+static uint32_t number_at(const uint8_t bytes[4])
 {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
+static void set_number(uint8_t bytes[4], uint32_t number)
+{
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(number >> (24 - 8 * i));
+}
+
+uint32_t bough__header_cookie(const uint8_t bytes[BOUGH__COOKIE_BYTES])
+{
+    return number_at(bytes);
+}
+
 void bough__header_set_cookie(uint8_t bytes[BOUGH__COOKIE_BYTES], uint32_t cookie)
 {
-    for (int i = 0; i < BOUGH__COOKIE_BYTES; i++)
-        bytes[i] = (uint8_t)(cookie >> (24 - 8 * i));
+    set_number(bytes, cookie);
+}
+
+uint32_t bough__header_counter(const uint8_t *page)
+{
+    return number_at(page + CHANGE_COUNTER);
+}
+
+void bough__header_add_to_counter(uint8_t *bytes, size_t len_bytes, uint64_t offset, uint32_t delta)
+{
+    static const uint64_t places[] = {CHANGE_COUNTER, VERSION_VALID_FOR};
+    for (unsigned i = 0; i < 2; i++)
+        if (offset <= places[i] && places[i] + 4 - offset <= len_bytes)
+            set_number(bytes + (places[i] - offset), number_at(bytes + (places[i] - offset)) + delta);
+}
+
+static bool has_counter_twice(const uint8_t *page)
+{
+    return memcmp(page + CHANGE_COUNTER, page + VERSION_VALID_FOR, 4) == 0;
+}
+
+bool bough__header_same_but_counter(const uint8_t *a, const uint8_t *b, size_t len_bytes)
+{
+    size_t between = CHANGE_COUNTER + 4, behind = VERSION_VALID_FOR + 4;
+    return has_counter_twice(a) && has_counter_twice(b) && memcmp(a, b, CHANGE_COUNTER) == 0 &&
+           memcmp(a + between, b + between, VERSION_VALID_FOR - between) == 0 &&
+           memcmp(a + behind, b + behind, len_bytes - behind) == 0;
 }
 
 bool bough__header_enters_wal(const uint8_t *stored, const uint8_t *page, size_t len_bytes)

@@ -4,6 +4,7 @@
 
 #include "header.h"
 #include "journal.h"
+#include "seen.h"
 #include "store.h"
 
 /* ---- vfs.c ---- */
@@ -35,6 +36,7 @@ struct bough__cache {
     uint64_t txn;           /* the transaction whose state it shows */
     bool has_bytes;         /* bytes below are what SQLite compares with */
     uint8_t bytes[BOUGH__VALIDITY_BYTES]; /* of page 1 as SQLite last read or wrote it */
+    uint32_t counter_delta; /* what the stored change counter is ahead of the one that SQLite knows */
     bool has_wal;
     unsigned wal;           /* bough__header_wal of the stored page 1, as of the open transaction */
 };
@@ -75,6 +77,8 @@ struct bough__file {
     sqlite3_int64 mapping_limit; /* PRAGMA mmap_size as last given; -1: never */
     sqlite3 **connection;        /* FCNTL_PDB: whoever uses the file at the moment */
     struct bough__cache cache;
+    struct bough__seen seen;     /* by SQLite since its cache was empty */
+    bool is_watched;             /* PRAGMA data_version was asked for: every commit of others empties the cache */
     struct bough__cookie cookie;
     struct bough__journal *journal;
     uint8_t *scratch;            /* one block */

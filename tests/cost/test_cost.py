@@ -192,6 +192,48 @@ db.close()
         self.assertLessEqual(sorted(lengths)[2], 4, lengths)
         self.assertLessEqual(max(lengths), 7, lengths)
 
+    def test_calls_of_readers_beside_a_writer(self):
+        """Reading costs no call while others commit, in a snapshot that stays or in new ones; but for the log, where
+        another process writes it."""
+        self.make_store(5000)
+        update = "UPDATE t SET v = 'by another' WHERE id > 4990"
+        parts = self.script(f"""
+import subprocess
+extension()
+db, holder, writer = (connect({self.uri('main')!r}) for _ in range(3))
+writer.execute({update!r})
+def point():
+    return db.execute("SELECT v FROM t WHERE id = 5").fetchall()
+def scan():
+    return holder.execute("SELECT sum(length(v)) FROM t").fetchall()
+holder.execute("PRAGMA cache_size = 5")
+holder.execute("BEGIN")
+first = point(), scan()
+for i in range(10): # until the layer has its size
+    writer.execute("UPDATE t SET v = v || 'x' WHERE id > 4000")
+    point()
+for i in range(5):
+    mark("commit-%d" % i)
+    writer.execute("UPDATE t SET v = v || 'x' WHERE id > 4000")
+    mark("point-%d" % i)
+    assert point() == first[0]
+    mark("scan-%d" % i)
+    assert scan() == first[1]
+for i in range(5):
+    mark("process-%d" % i)
+    subprocess.run([{BOUGH!r}, "-s", {self.store!r}, "sql", "main", {update!r}], check=True)
+    mark("other-point-%d" % i)
+    assert point() == first[0]
+    mark("other-scan-%d" % i)
+    assert scan() == first[1]
+mark("end")
+""")
+        for i in range(5):
+            for part in ("point", "scan", "other-scan"):
+                self.assertEqual([c.name for c in parts[f"{part}-{i}"]], [], part)
+            names = [c.name for c in parts[f"other-point-{i}"]]
+            self.assertLessEqual(len(names), 2, names)
+
     def test_normal_does_not_sync(self):
         self.make_store()
         parts = self.script(f"""

@@ -32,7 +32,7 @@ static void serve(const char *path, FILE *commands, FILE *results)
     ssize_t len = 0;
     sqlite3 *db = NULL;
     sqlite3_stmt *held = NULL;
-    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix");
+    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, "unix");
     fprintf(results, "%d\n", rc);
     fflush(results);
     while (rc == SQLITE_OK && (len = getline(&line, &capacity, commands)) > 0) {

@@ -9,7 +9,7 @@ struct peer {
     int commands, results;
 };
 
-/* Opens (and makes) the database by the system's VFS in a process of its own. */
+/* Opens (and makes) the database in a process of its own: by the system's VFS, or by another that a URI names. */
 void peer_start(struct peer *out, const char *path);
 /* SQLite's result code of running the SQL there. "HOLD ..." is stepped once and kept open until "LET GO". */
 int peer_run(struct peer *peer, const char *sql);
