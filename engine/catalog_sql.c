@@ -77,6 +77,9 @@ static int code_of_sqlite(sqlite3 *db, int sqlite_code)
         int error = db ? sqlite3_system_errno(db) : 0;
         if (sqlite_code == SQLITE_IOERR_NOMEM)
             return BOUGH_NOMEM;
+        /* Its errno is lost on the way. */
+        if (sqlite_code == SQLITE_IOERR_SHMSIZE)
+            return BOUGH_FULL;
         return error == ENOSPC || error == EDQUOT || error == EFBIG ? BOUGH_FULL : BOUGH_IO;
     }
     default:

@@ -50,7 +50,7 @@ MUTANTS = [
      "    return durable > txn || (noted && is_closed);", "    return durable > txn || noted;",
      "test_group", "a_header_of_the_dead_is_not_believed"),
     ("I6-unseen", "who has no part in shared memory never sees a newer state", "engine/layer.c",
-     "    bool is_old = layer->shm.private_code == BOUGH_FULL ||", "    bool is_old = false &&",
+     "    if (!layer->shm.is_private)\n        return false;\n    bool is_old", "    if (!catalog)\n        return false;\n    bool is_old",
      "vfs_faults", "room_comes_back"),
     ("I4-unseen", "who has no part in shared memory reads what is not committed", "engine/layer.c",
      "        told.generation == slot->generation && told.txn < *n && told.txn >= durable)",

@@ -1102,6 +1102,34 @@ TEST(read_only_without_shm)
     become_self_again();
 }
 
+static int (*close_anything)(int fd);
+
+static int forgetful_close(int fd)
+{
+    int rc = close_anything(fd);
+    errno = ENOTTY; /* which a call that succeeds may do */
+    return rc;
+}
+
+/* SQLite's index of the WAL is made by the first opener. */
+TEST(no_room_for_the_index_of_the_wal)
+{
+    sqlite_bridge_install();
+    faultos_install();
+    struct bough__catalog *catalog = make();
+    bough__catalog_close(catalog);
+    unlink(harness_path("catalog.db-shm"));
+    close_anything = bough__os.close;
+    bough__os.close = forgetful_close;
+    faultos_fail(FAULTOS_WRITE, 1, ENOSPC, true);
+    ASSERT_CODE(BOUGH_FULL, bough__catalog_open(&catalog, harness_directory(), 1000));
+    ck_assert(faultos_was_hit());
+    faultos_clear();
+    bough__os.close = close_anything;
+    ASSERT_OK(bough__catalog_open(&catalog, harness_directory(), 1000));
+    bough__catalog_close(catalog);
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {CASE(branches),
@@ -1130,6 +1158,7 @@ int main(void)
                                                 CASE(damaged_file),
                                                 CASE(unreadable),
                                                 CASE(newer_older_and_foreign),
+                                                CASE(no_room_for_the_index_of_the_wal),
                                                 CASE(symlinks),
                                                 CASE(read_only_with_what_is_in_the_wal),
                                                 CASE(read_only_without_shm)};
