@@ -300,8 +300,9 @@ done:
 /* ---- recovery of the file ---- */
 
 /* Processes that died may have left the file's name, a header slot or records in the page cache alone. What is found
- * is built upon from here on (frames that the newest slot calls free are used again), so it has to be on the disk
- * first. */
+ * is built upon from here on (frames that the newest slot calls free are used again, and those of transactions that
+ * are not durable), so it has to be on the disk first. A log tells of its newest transaction only that it was written,
+ * although somebody may have been told that it is durable. */
 static int settle_after_death(struct bough__layer *layer)
 {
     if (layer->shm.is_private)
@@ -411,7 +412,7 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
         if (rc == BOUGH_OK && !layer->shm.is_private)
             rc = bough__log_void(layer->fd, layer->path, overlay->position.offset);
     }
-    if (rc == BOUGH_OK && same_boot)
+    if (rc == BOUGH_OK && (same_boot || n > durable))
         rc = settle_after_death(layer);
     else if (rc == BOUGH_OK && n == 0 && !layer->shm.is_private)
         rc = bough__layer_file_keep_name(layer->space, layer->number);
@@ -419,7 +420,8 @@ static int recover_file(struct bough__layer *layer, bool same_boot)
         rc = check_generation(layer, slot.generation);
     if (rc != BOUGH_OK)
         goto done;
-    bough__shm_raise_durable(&layer->shm, durable);
+    bool is_settled = !layer->shm.is_private && !(bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED);
+    bough__shm_raise_durable(&layer->shm, is_settled ? n : durable);
     bough__shm_raise_hold(&layer->shm, slot.hold_txn);
     layer->slot = slot;
     layer->overlay = overlay;

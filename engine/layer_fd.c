@@ -60,7 +60,8 @@ static bool is_idle(const struct bough__layer *layer)
  * nobody will miss a transaction that no commit made durable. */
 static bool is_settled(const struct bough__layer *layer)
 {
-    return layer->fd < 0 || bough__shm_durable(&layer->shm) >= layer->lazy_txn ||
+    return layer->fd < 0 || layer->file.settled_txn >= layer->lazy_txn ||
+           bough__shm_durable(&layer->shm) >= layer->lazy_txn ||
            bough__shm_flags(&layer->shm) & (BOUGH__SHM_POISONED | BOUGH__SHM_GONE);
 }
 
@@ -83,15 +84,23 @@ static bool close_settled(void)
 
 /* ---- giving back ---- */
 
-/* Gives up the mutex while it syncs; the layer does not go away meanwhile, since it is in use. */
+/* Gives up the mutex while it syncs; the layer does not go away meanwhile, since it is in use. Other processes may
+ * write, and use frames of the newest state when it is superseded: without a pin it cannot be called durable. */
 static void settle(struct bough__layer *layer)
 {
-    uint64_t newest = bough__shm_newest(&layer->shm);
+    int pin = BOUGH__NO_PIN;
+    struct bough__published state = {.txn = bough__shm_newest(&layer->shm)};
     layer->file.users++;
     pthread_mutex_unlock(&mutex);
-    if (bough__layer_sync(layer) == BOUGH_OK)
-        bough__shm_raise_durable(&layer->shm, newest);
+    bool is_pinned = bough__shm_pin(&pin, &state, &layer->shm) == BOUGH_OK;
+    bool is_synced = bough__layer_sync(layer) == BOUGH_OK;
+    if (is_synced && is_pinned)
+        bough__shm_raise_durable(&layer->shm, state.txn);
+    if (is_pinned)
+        bough__shm_unpin(&layer->shm, pin);
     pthread_mutex_lock(&mutex);
+    if (is_synced && layer->file.settled_txn < state.txn)
+        layer->file.settled_txn = state.txn;
     layer->file.users--;
 }
 

@@ -17,8 +17,10 @@
 /* What keeps a fork in milliseconds (I2): beyond either, the writer folds its overlay into the tree. */
 #define BOUGH__LOG_LIMIT (256u << 10)
 #define BOUGH__UNHASHED_LIMIT (8u << 20)
-/* What is written without a sync at most: frames are not used again before the deaths of what they held are durable. */
+/* What is written without a sync at most, and for how long: a loss of power takes that much. Frames of what is durable
+ * are not used again meanwhile. */
 #define BOUGH__UNSYNCED_LIMIT (16u << 20)
+#define BOUGH__UNSYNCED_MS 10000u
 /* Beyond it, where checkpoints fail for want of room or of descriptors, no transaction begins until one succeeds. */
 #define BOUGH__LOG_MUST (16u << 20)
 
@@ -53,10 +55,11 @@ struct bough__layer {
     struct bough__recycler recycler;
     bool is_writer; /* this process has written: it keeps track of dead frames */
     uint64_t lazy_txn; /* the newest that this process published before it was durable; layer_fd.c */
-    uint64_t lazy_bytes; /* what it has written for such transactions since one was; the writer's */
+    uint64_t lazy_bytes, lazy_ms; /* what it has written for such transactions since one was, and when; the writer's */
     struct { /* layer_fd.c alone */
         struct bough__layer *previous, *next;
         unsigned users;
+        uint64_t settled_txn; /* what this process wrote up to it is on the disk */
         dev_t device; /* of the file, since it was opened first; inode 0: it never was */
         ino_t inode;
     } file;

@@ -35,6 +35,7 @@ static void list_compact(struct bough__dead_frames *list)
         return;
     memmove(list->items, list->items + list->first, (list->count - list->first) * sizeof *list->items);
     list->count -= list->first;
+    list->mark = list->mark > list->first ? list->mark - list->first : 0;
     list->first = 0;
 }
 
@@ -81,18 +82,17 @@ static bool is_struck(const struct bough__recycler *recycler, uint64_t frame, ui
     return taken != NULL && death <= taken->frame;
 }
 
-/* *mark goes on to mean the same entry, or the one after it. */
-static void list_clean(const struct bough__recycler *recycler, struct bough__dead_frames *list, size_t from,
-                       size_t *mark)
+/* The mark goes on to mean the same entry, or the one after it. */
+static void list_clean(const struct bough__recycler *recycler, struct bough__dead_frames *list, size_t from)
 {
-    size_t kept = from, marked = *mark;
+    size_t kept = from, marked = list->mark;
     for (size_t i = from; i < list->count; i++)
         if (!is_struck(recycler, list->items[i].frame, list->items[i].death))
             list->items[kept++] = list->items[i];
-        else if (i < *mark)
+        else if (i < list->mark)
             marked--;
     list->count = kept;
-    *mark = marked;
+    list->mark = marked;
 }
 
 static void count_extents(struct bough__recycler *recycler)
@@ -128,28 +128,13 @@ static int by_frame(const void *a, const void *b)
     return (x->frame > y->frame) - (x->frame < y->frame);
 }
 
-/* Room for more without a move in between, which would leave single_from behind. */
-static void ready_compact(struct bough__recycler *recycler)
-{
-    size_t gone = recycler->ready.first;
-    list_compact(&recycler->ready);
-    recycler->single_from = recycler->single_from > gone ? recycler->single_from - gone : 0;
-}
-
-static void ready_push(struct bough__recycler *recycler, struct bough__dead_frame frame)
-{
-    if (recycler->ready.count == recycler->ready.capacity && recycler->ready.first > recycler->ready.capacity / 2)
-        ready_compact(recycler);
-    recycler->fresh += list_push(&recycler->ready, frame);
-}
-
 /* Ascending; those with a neighbour come first. Without memory all count as such. */
 static void arrange(struct bough__recycler *recycler)
 {
     size_t from = recycler->ready.first + recycler->taken, count = recycler->ready.count - from;
     struct bough__dead_frame *items = recycler->ready.items + from;
     size_t kept = 0, moved = 0;
-    recycler->single_from = recycler->ready.count;
+    recycler->ready.mark = recycler->ready.count;
     recycler->fresh = 0;
     if (count < 2)
         return;
@@ -168,7 +153,7 @@ static void arrange(struct bough__recycler *recycler)
     }
     if (moved != 0)
         memcpy(items + kept, single, moved * sizeof *single);
-    recycler->single_from = from + kept;
+    recycler->ready.mark = from + kept;
     free(single);
 }
 
@@ -177,10 +162,9 @@ static void clean(struct bough__recycler *recycler)
 {
     if (recycler->struck.count == 0)
         return;
-    size_t none = 0;
-    list_clean(recycler, &recycler->dead, recycler->dead.first, &none);
-    list_clean(recycler, &recycler->parked, recycler->parked.first, &none);
-    list_clean(recycler, &recycler->ready, recycler->ready.first + recycler->taken, &recycler->single_from);
+    list_clean(recycler, &recycler->dead, recycler->dead.first);
+    list_clean(recycler, &recycler->parked, recycler->parked.first);
+    list_clean(recycler, &recycler->ready, recycler->ready.first + recycler->taken);
     if (recycler->extents.at < recycler->extents.count &&
         extents_clean(&recycler->extents, &recycler->struck) != BOUGH_OK)
         bough__frames_release(&recycler->extents); /* rather lose them until the next checkpoint than use one twice */
@@ -201,7 +185,7 @@ static void forget(struct bough__recycler *recycler)
     list_release(&recycler->ready);
     bough__frames_release(&recycler->extents);
     bough__page_table_release(&recycler->struck);
-    recycler->taken = recycler->single_from = recycler->fresh = 0;
+    recycler->taken = recycler->fresh = 0;
     recycler->extent_frames = 0;
 }
 
@@ -322,10 +306,12 @@ struct look {
     uint64_t durable_txn, hold_txn;
 };
 
-/* Is a snapshot pinned in [birth, death)? */
+/* Is a snapshot pinned in [birth, death)? A loss of power may bring back the durable state: it counts as one. */
 static bool is_seen(const struct look *look, const struct bough__dead_frame *frame)
 {
     size_t low = 0, high = look->pin_count;
+    if (frame->birth <= look->durable_txn && look->durable_txn < frame->death)
+        return true;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (look->pins[middle] < frame->birth)
@@ -339,6 +325,12 @@ static bool is_seen(const struct look *look, const struct bough__dead_frame *fra
 static uint64_t oldest_pin(const struct look *look)
 {
     return look->pin_count != 0 ? look->pins[0] : UINT64_MAX;
+}
+
+static uint64_t oldest_kept(const struct look *look)
+{
+    uint64_t oldest = oldest_pin(look);
+    return oldest < look->durable_txn ? oldest : look->durable_txn;
 }
 
 /* Extents were found dead by the checkpoint of the transaction at the gate. One who pinned that transaction before it
@@ -362,13 +354,13 @@ static void look_at_parked(struct bough__recycler *recycler, const struct look *
     struct bough__dead_frames old = recycler->parked;
     /* Now and then whatever the oldest does: others may have come and gone behind it. */
     bool is_time = ++recycler->parked_looks >= PARKED_PATIENCE + old.count / PARKED_A_LOOK;
-    if (old.count == 0 || (oldest_pin(look) <= recycler->parked_oldest && !is_time))
+    if (old.count == 0 || (oldest_kept(look) <= recycler->parked_oldest && !is_time))
         return;
     recycler->parked_looks = 0;
     recycler->parked = (struct bough__dead_frames){0};
     for (size_t i = 0; i < old.count; i++)
         sort_out(recycler, look, &old.items[i]);
-    recycler->parked_oldest = oldest_pin(look);
+    recycler->parked_oldest = oldest_kept(look);
     list_release(&old);
 }
 
@@ -379,22 +371,40 @@ static uint64_t kept_back(const struct bough__recycler *recycler, const struct l
     return parked + (gate_is_open(look, recycler->gate_txn) ? 0 : recycler->extent_frames);
 }
 
+/* Among those whose death is not durable: what was born after the durable state as well is no part of it. The others
+ * wait in the list, in front of its mark, until their death is durable. */
+static void look_at_young(struct bough__recycler *recycler, const struct look *look, size_t enough)
+{
+    struct bough__dead_frames *dead = &recycler->dead;
+    size_t at = dead->mark > dead->first ? dead->mark : dead->first, kept = at;
+    for (; at < dead->count && recycler->ready.count < enough; at++)
+        if (dead->items[at].birth > look->durable_txn)
+            sort_out(recycler, look, &dead->items[at]);
+        else
+            dead->items[kept++] = dead->items[at];
+    dead->mark = kept;
+    if (kept != at)
+        memmove(dead->items + kept, dead->items + at, (dead->count - at) * sizeof *dead->items);
+    dead->count -= at - kept;
+}
+
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm)
 {
     struct look look;
-    ready_compact(recycler);
+    list_compact(&recycler->ready);
     size_t before = recycler->ready.count, enough = before + BATCH;
     bool is_blocked = recycler->parked.count != 0 || recycler->extents.at < recycler->extents.count;
     look.pin_count = bough__shm_pinned(shm, look.pins, &look.oldest_is_behind,
                                        is_blocked && recycler->looks++ % PATIENCE == PATIENCE - 1);
-    look.durable_txn = bough__shm_durable(shm);
+    look.durable_txn = bough__shm_durable(shm); /* after the pins: who raises it lets go of his only then */
     look.hold_txn = bough__shm_hold(shm);
     uint64_t frame = 0;
     if (recycler->parked.count == 0)
-        recycler->parked_oldest = oldest_pin(&look);
+        recycler->parked_oldest = oldest_kept(&look);
     while (recycler->ready.count < enough && recycler->dead.first < recycler->dead.count &&
            recycler->dead.items[recycler->dead.first].death <= look.durable_txn)
         sort_out(recycler, &look, &recycler->dead.items[recycler->dead.first++]);
+    look_at_young(recycler, &look, enough);
     /* After what died lately: that is side by side more often. */
     while (recycler->ready.count < enough && gate_is_open(&look, recycler->gate_txn) &&
            bough__frames_take(&recycler->extents, &frame)) {
@@ -413,8 +423,8 @@ bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_
 {
     const struct bough__dead_frames *dead = &recycler->dead;
     size_t count = dead->count - dead->first;
-    if (count != 0 && dead->items[dead->first].death > durable_txn)
-        count = 0;
+    if (count != 0 && dead->items[dead->first].death > durable_txn && dead->mark > dead->first)
+        count = dead->count - dead->mark;
     return recycler->extents.at < recycler->extents.count || count + recycler->parked.count >= enough;
 }
 
@@ -429,11 +439,11 @@ static void leave_out_next(struct bough__recycler *recycler)
 static void begin_with_neighbours(struct bough__recycler *recycler)
 {
     struct bough__dead_frame *items = recycler->ready.items;
-    size_t at = recycler->ready.first, end = recycler->single_from;
+    size_t at = recycler->ready.first, end = recycler->ready.mark;
     if (recycler->taken != 0 || at >= end || (at + 1 < end && items[at].frame + 1 == items[at + 1].frame))
         return;
     recycler->ready.first++;
-    ready_push(recycler, items[at]);
+    recycler->fresh += list_push(&recycler->ready, items[at]);
 }
 
 size_t bough__recycler_left(const struct bough__recycler *recycler, size_t leave)
@@ -448,7 +458,7 @@ bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame,
     begin_with_neighbours(recycler);
     while (ready->first + recycler->taken < ready->count) {
         size_t at = ready->first + recycler->taken;
-        if (at >= recycler->single_from && ready->count - at <= leave)
+        if (at >= recycler->ready.mark && ready->count - at <= leave)
             return false;
         const struct bough__dead_frame *next = &ready->items[at];
         if (!is_struck(recycler, next->frame, next->death)) {
@@ -467,5 +477,5 @@ void bough__recycler_settle(struct bough__recycler *recycler, bool is_used)
         recycler->ready.first += recycler->taken;
     recycler->taken = 0;
     if (recycler->ready.first == recycler->ready.count)
-        recycler->ready.first = recycler->ready.count = recycler->single_from = recycler->fresh = 0;
+        recycler->ready.first = recycler->ready.count = recycler->ready.mark = recycler->fresh = 0;
 }

@@ -3,7 +3,8 @@
  * A frame holds one version of a block, born with one transaction and dead with the one that superseded it. It is free
  * when
  *   - it was born after the newest commit of the layer (the hold): otherwise the commit owns it until gc
- *   - the transaction of its death is durable: after a crash the one before might be the newest, and needs it
+ *   - the newest durable state is not one that needs it, since a crash may bring that one back: its death is durable,
+ *     or its birth is not
  *   - no snapshot is pinned in [birth, death)
  * A frame that is free stays free, since snapshots are pinned at the newest transaction and holds are set under a pin.
  *
@@ -33,6 +34,7 @@ struct bough__dead_frame {
 struct bough__dead_frames {
     struct bough__dead_frame *items;
     size_t first, count, capacity; /* items[first .. count) */
+    size_t mark;                   /* an entry of it, or one that was */
 };
 
 /* All zero knows of no frame. */
@@ -40,12 +42,11 @@ struct bough__recycler {
     struct bough__frames extents; /* dead at gate_txn */
     uint64_t gate_txn;
     uint64_t extent_frames;           /* in extents, not handed out */
-    struct bough__dead_frames dead;   /* by death; not looked at yet */
+    struct bough__dead_frames dead;   /* by death; not looked at yet, or, up to the mark, waiting until it is durable */
     struct bough__dead_frames parked; /* a snapshot kept them back */
-    uint64_t parked_oldest;           /* the oldest pin then */
-    struct bough__dead_frames ready;  /* free */
+    uint64_t parked_oldest;           /* the oldest state that was kept then */
+    struct bough__dead_frames ready;  /* free; from the mark on without a neighbour that is ready, or fresh */
     size_t taken;                     /* of ready, by the open transaction */
-    size_t single_from;               /* ready.items from here on have no neighbour that is ready, or are fresh */
     size_t fresh;                     /* of ready, at its end: came since it was sorted */
     struct bough__page_table struck;  /* frame -> the transaction of another process that took it; what is known above
                                        * of a death up to then no longer holds, and goes now and then */
@@ -71,10 +72,11 @@ bool bough__recycler_take(struct bough__recycler *recycler, uint64_t *out_frame,
 /* How many of those `leave` have to be ready, after a refill: extents that are not, and what readers keep back, count
  * for the rest. So the layer is no larger beside a reader than what he needs makes it. */
 size_t bough__recycler_left(const struct bough__recycler *recycler, size_t leave);
-/* Looks at the pins and makes some frames ready, where there are any. */
+/* Looks at the pins and makes some frames ready, where there are any. Who raises the number of the durable state has
+ * the writer's lock, or has that state pinned until he has raised it: otherwise its frames could be used meanwhile. */
 void bough__recycler_refill(struct bough__recycler *recycler, struct bough__shm *shm);
 /* Are there frames enough to look at (`enough`, or extents)? A look at each frame as it dies would cost a system call a
- * transaction, and scatter what is written together; one at frames whose death is not durable would find nothing. */
+ * transaction, and scatter what is written together; one at frames that wait for a sync would find nothing. */
 bool bough__recycler_is_worthwhile(const struct bough__recycler *recycler, size_t enough, uint64_t durable_txn);
 /* What was handed out since the last of these calls is used now, or free again. */
 void bough__recycler_settle(struct bough__recycler *recycler, bool is_used);

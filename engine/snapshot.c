@@ -223,7 +223,7 @@ static int collect_pages(struct bough__fold_page **out, size_t *out_count, uint6
 }
 
 /* The frames that a commit refers to are on the disk before anything refers to them, whatever PRAGMA synchronous
- * said. */
+ * said. The transaction is pinned; of a newer one frames may be used again already. */
 static int make_durable(struct bough__layer *layer, uint64_t txn)
 {
     int rc = BOUGH_OK;
@@ -231,7 +231,6 @@ static int make_durable(struct bough__layer *layer, uint64_t txn)
         return BOUGH_OK;
     if (bough__shm_flags(&layer->shm) & BOUGH__SHM_POISONED)
         return bough__fail(BOUGH_IO, "branch '%s': an earlier sync failed; write to it once to recover", layer->branch);
-    uint64_t newest = bough__shm_newest(&layer->shm);
     bough__layer_hold_file(layer);
     pthread_mutex_lock(&layer->mutex);
     rc = bough__layer_open_file(layer);
@@ -240,7 +239,7 @@ static int make_durable(struct bough__layer *layer, uint64_t txn)
         rc = bough__layer_sync(layer);
     bough__layer_let_file(layer);
     if (rc == BOUGH_OK)
-        bough__shm_raise_durable(&layer->shm, newest);
+        bough__shm_raise_durable(&layer->shm, txn);
     return rc;
 }
 

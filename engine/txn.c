@@ -7,7 +7,8 @@
  *      again as one into blocks already written);
  *   2. one record goes to the log;
  *   3. DURABLE: one fdatasync makes frames and record durable together - their order does not matter, because recovery
- *      takes a record only with frames that verify. LAZY: only when 16 MiB were written since the last one;
+ *      takes a record only with frames that verify. LAZY: only when 16 MiB were written since the last one, or ten
+ *      seconds have passed;
  *   4. the overlay takes the entries (room was reserved before 2, so this cannot fail) and the state is published.
  *
  * A transaction of more than 8 MiB, or one that cuts off as much, is committed by a checkpoint instead: its pages are
@@ -708,14 +709,18 @@ static int write_record(struct bough__txn *txn, struct bough__log_record *record
     return rc;
 }
 
-/* Without any sync dead frames would pile up until the log is full, which takes long where pages are large. */
+/* Without any sync the durable state would keep its frames, and be what a loss of power leaves, until the log is full;
+ * that takes long where pages are large or transactions are rare. */
 static bool is_sync_due(struct bough__txn *txn)
 {
     struct bough__layer *layer = txn->layer;
-    if (bough__shm_durable(&layer->shm) >= layer->lazy_txn)
+    uint64_t now_ms = bough__os_uptime_ms();
+    if (bough__shm_durable(&layer->shm) >= layer->lazy_txn) {
         layer->lazy_bytes = 0;
+        layer->lazy_ms = now_ms;
+    }
     layer->lazy_bytes += (uint64_t)txn->pages.count * txn->block_size;
-    return layer->lazy_bytes > BOUGH__UNSYNCED_LIMIT;
+    return layer->lazy_bytes > BOUGH__UNSYNCED_LIMIT || now_ms - layer->lazy_ms > BOUGH__UNSYNCED_MS;
 }
 
 static int commit_by_log(struct bough__txn *txn, enum bough__durability durability)

@@ -148,6 +148,33 @@ TEST(durable_follows_published)
     close_layer();
 }
 
+static int sync_beside_a_writer(int fd)
+{
+    bough__os.fdatasync = watch.fdatasync;
+    for (int i = 0; i < 5; i++)
+        ASSERT_OK(transaction(0, 200, 'c' + i, BOUGH__LAZY));
+    return watch.fdatasync(fd);
+}
+
+/* A commit makes its state durable, not what was published meanwhile: nobody keeps the frames of that. */
+TEST(a_commit_beside_a_writer_without_syncs)
+{
+    struct bough__snapshot snapshot = {0};
+    struct bough__tree tree = {0};
+    make_store();
+    open_layer(LAYER, NULL);
+    ASSERT_OK(transaction(0, 200, 'a', BOUGH__LAZY));
+    ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+    ASSERT_OK(transaction(0, 200, 'b', BOUGH__LAZY));
+    watch.fdatasync = bough__os.fdatasync;
+    bough__os.fdatasync = sync_beside_a_writer;
+    ASSERT_OK(bough__snapshot_fold(&tree, NULL, &snapshot));
+    ck_assert_uint_eq(bough__shm_newest(&layer->shm), 7);
+    ck_assert_uint_eq(bough__shm_durable(&layer->shm), 1);
+    bough__snapshot_release(&snapshot);
+    close_layer();
+}
+
 static struct {
     int (*lock)(int fd, int command, struct flock *lock);
     struct gate ask, answer;
@@ -884,6 +911,7 @@ int main(void)
     const struct harness_case cases[] = {CASE(two_kills_in_one_boot),
                                          CASE(healing_under_a_snapshot),
                                          CASE(durable_follows_published),
+        CASE(a_commit_beside_a_writer_without_syncs),
                                          CASE(taking_a_dead_writers_place),
                                          CASE(no_memory_for_anothers_record),
                                          CASE(no_memory_for_a_new_generation),

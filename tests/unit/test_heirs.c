@@ -268,11 +268,15 @@ static struct {
     int (*fdatasync)(int fd);
     unsigned count;
     bool fail;
+    uint64_t pinned; /* the oldest snapshot at the last one; 0: none */
 } syncs;
 
 static int counted_sync(int fd)
 {
+    uint64_t pins[BOUGH__SHM_PINS];
+    bool is_behind = false;
     syncs.count++;
+    syncs.pinned = bough__shm_pinned(&layer->shm, pins, &is_behind, false) != 0 ? pins[0] : 0;
     if (!syncs.fail)
         return syncs.fdatasync(fd);
     errno = EIO;
@@ -308,6 +312,7 @@ TEST(a_writer_goes_while_others_stay)
     for (int i = 0; i < 3; i++)
         ASSERT_OK(transaction(0, 20, 'b', BOUGH__LAZY));
     ck_assert_uint_eq(syncs_of_closing(), 1);
+    ck_assert_uint_eq(syncs.pinned, 4); /* others write meanwhile, and would use its frames */
     open_layer(LAYER, NULL);
     ck_assert_uint_eq(bough__shm_durable(&layer->shm), 4);
     ck_assert_uint_eq(syncs_of_closing(), 0);
@@ -323,6 +328,38 @@ TEST(a_writer_goes_while_others_stay)
     ck_assert_uint_eq(syncs_of_closing(), 0);
     pass(&ask, 'e');
     end_child(other, 0);
+}
+
+/* The machine stops twice. What was promised before the first time is there after the second one, although the log does
+ * not say of its newest transaction that it is durable, and those after it are lost. */
+TEST(promised_before_the_loss_before_the_last)
+{
+    const struct { const char *words; uint64_t boot; enum simdisk_loss loss; } lives[] = {
+        {"D", 1, SIMDISK_LOSE_ALL}, {"llllllll", 2, SIMDISK_TORN}, {"", 3, SIMDISK_LOSE_ALL}};
+    make_store();
+    simdisk_share();
+    for (size_t i = 0; i < COUNT_OF(lives); i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct bough__snapshot snapshot = {0};
+            uint8_t page[BLOCK];
+            if (i == 0)
+                simdisk_install(harness_path("s.bough"), lives[i].boot);
+            else
+                simdisk_resume(lives[i].boot);
+            open_layer(LAYER, NULL);
+            for (const char *word = lives[i].words; *word != '\0'; word++)
+                for (int k = 0; k < 20; k++)
+                    ASSERT_OK(transaction(0, 20, *word, *word == 'D' ? BOUGH__DURABLE : BOUGH__LAZY));
+            ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+            ck_assert_uint_ge(snapshot.txn, 20);
+            ASSERT_OK(bough__snapshot_read(&snapshot, 0, page, true));
+            check_pages(&snapshot, 0, 20, page[0]);
+            simdisk_power_loss(lives[i].loss, harness_number("BOUGH_SEED", 0) + i);
+            _exit(0);
+        }
+        end_child(child, 0);
+    }
 }
 
 /* The disk says no at that sync: those who stay write it anew before they write on. */
@@ -563,6 +600,7 @@ int main(void)
         CASE(a_header_that_nobody_synced),
         CASE(killed_at_any_step),
         CASE(a_writer_goes_while_others_stay),
+        CASE(promised_before_the_loss_before_the_last),
         CASE(a_writer_goes_and_its_sync_fails),
         CASE(a_layer_is_closed_while_a_thread_syncs_it),
         CASE(a_useless_layer_that_somebody_reads_unseen),

@@ -528,11 +528,40 @@ static int64_t layer_bytes(void)
     return st.st_size;
 }
 
-/* Of transactions that nobody wants synced, so that none is known to be dead for good; pages of 64 KiB, whose log is
- * short. */
+static struct {
+    int (*fdatasync)(int fd);
+    int (*clock_gettime)(clockid_t clock, struct timespec *out);
+    unsigned syncs;
+    time_t late_s;
+} watch;
+
+static int counted_sync(int fd)
+{
+    watch.syncs++;
+    return watch.fdatasync(fd);
+}
+
+static int shifted_clock(clockid_t clock, struct timespec *out)
+{
+    int rc = watch.clock_gettime(clock, out);
+    out->tv_sec += watch.late_s;
+    return rc;
+}
+
+static void begin_watch(void)
+{
+    watch.fdatasync = bough__os.fdatasync;
+    watch.clock_gettime = bough__os.clock_gettime;
+    bough__os.fdatasync = counted_sync;
+    bough__os.clock_gettime = shifted_clock;
+}
+
+/* Of transactions that nobody wants synced, so that few are known to be dead for good; pages of 64 KiB, whose log is
+ * short. A loss of power takes 16 MiB of them at most. */
 TEST(a_life_without_syncs_stays_small)
 {
     enum { SIZE = 65536 };
+    begin_watch();
     struct bough__space *space = make_space();
     struct bough__layer *layer = open_layer(space, 1, NULL);
     uint8_t *page = malloc(SIZE);
@@ -553,9 +582,33 @@ TEST(a_life_without_syncs_stays_small)
         bough__snapshot_release(&base);
     }
     ck_assert_int_eq(stat(harness_path("s.bough/layers/1.layer"), &st), 0);
-    ck_assert_int_lt(st.st_size, 20 << 20); /* of 100 MB written */
+    ck_assert_int_lt(st.st_size, 3 << 20); /* of 100 MB written */
+    ck_assert_uint_ge(watch.syncs, 6);
+    ck_assert_uint_lt(watch.syncs, 20);
     bough__layer_close(layer);
     free(page);
+    bough__space_close(space);
+}
+
+/* A loss of power takes what was written in ten seconds at most, and then what came last. */
+TEST(rare_transactions_are_synced_now_and_then)
+{
+    struct harness_random random = {3};
+    struct model model = {.block_size = 512, .pages = calloc(MAX_BLOCKS, 512)};
+    struct bough__space *space = make_space();
+    struct bough__layer *layer = open_layer(space, 1, NULL);
+    begin_watch();
+    small_transaction(&random, layer, &model, BOUGH__DURABLE);
+    watch.syncs = 0;
+    for (int i = 0; i < 12; i++) {
+        small_transaction(&random, layer, &model, BOUGH__LAZY);
+        watch.late_s += 3;
+        ck_assert_uint_eq(bough__shm_durable(&layer->shm) == bough__shm_newest(&layer->shm), i % 5 == 4);
+    }
+    ck_assert_uint_eq(watch.syncs, 2);
+    check_newest(layer, &model);
+    bough__layer_close(layer);
+    free(model.pages);
     bough__space_close(space);
 }
 
@@ -679,6 +732,7 @@ int main(int argc, char **argv)
                                          CASE(frames_are_used_again),
                                          CASE(a_long_life_stays_small),
                                          CASE(a_life_without_syncs_stays_small),
+        CASE(rare_transactions_are_synced_now_and_then),
                                          CASE(checkpoints_take_no_space),
                                          CASE(no_frame_is_lost)};
     return harness_run("layer", cases, COUNT_OF(cases));

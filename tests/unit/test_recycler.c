@@ -20,16 +20,31 @@ struct truth {
     uint64_t txn;
     uint64_t frame_of[BLOCKS], birth_of[BLOCKS];
     bool is_used[FRAMES], is_known[FRAMES];
+    bool is_durable[FRAMES]; /* what a loss of power may bring back has something there */
     uint64_t frame_count;
 };
 
-static void publish(struct truth *truth)
+static void publish_lazily(struct truth *truth)
 {
     struct bough__published state;
     bough__shm_read(&state, &truth->shm);
     state.txn = truth->txn;
     bough__shm_publish(&truth->shm, &state);
+}
+
+static void publish(struct truth *truth)
+{
+    publish_lazily(truth);
     bough__shm_raise_durable(&truth->shm, truth->txn);
+    memcpy(truth->is_durable, truth->is_used, sizeof truth->is_durable);
+}
+
+static void publish_somehow(struct truth *truth)
+{
+    if (harness_below(&truth->random, 4) == 0)
+        publish(truth);
+    else
+        publish_lazily(truth);
 }
 
 static void start(struct truth *truth, uint64_t seed)
@@ -76,7 +91,7 @@ static uint64_t some_free_frame(struct truth *truth)
 {
     for (int tries = 0; tries < 20; tries++) {
         uint64_t frame = harness_below(&truth->random, truth->frame_count);
-        if (!truth->is_used[frame])
+        if (!truth->is_used[frame] && !truth->is_durable[frame])
             return frame;
     }
     ck_assert_uint_lt(truth->frame_count, FRAMES);
@@ -101,7 +116,7 @@ static void write_elsewhere(struct truth *truth)
         bough__recycler_strike(&truth->recycler, frame, truth->txn);
         write_block(truth, some_block(truth), frame);
     }
-    publish(truth);
+    publish_somehow(truth);
 }
 
 static bool take(struct truth *truth, uint64_t *out_frame, size_t leave)
@@ -112,7 +127,8 @@ static bool take(struct truth *truth, uint64_t *out_frame, size_t leave)
         is_there = bough__recycler_take(&truth->recycler, out_frame, leave);
     }
     if (is_there)
-        ck_assert_msg(!truth->is_used[*out_frame], "frame %llu is in use", (unsigned long long)*out_frame);
+        ck_assert_msg(!truth->is_used[*out_frame] && !truth->is_durable[*out_frame], "frame %llu is in use",
+                      (unsigned long long)*out_frame);
     return is_there;
 }
 
@@ -134,13 +150,14 @@ static void write_here(struct truth *truth)
     truth->txn++;
     for (uint64_t i = 0; i < count; i++)
         write_block(truth, some_block(truth), frames[i]);
-    publish(truth);
+    publish_somehow(truth);
 }
 
-/* A checkpoint finds all that is dead. */
+/* A checkpoint finds all that is dead, and makes all durable. */
 static void checkpoint(struct truth *truth)
 {
     struct bough__frames all = {0};
+    publish(truth);
     for (uint64_t frame = 0; frame < truth->frame_count; frame++) {
         if (truth->is_used[frame])
             continue;
@@ -154,6 +171,7 @@ static void checkpoint(struct truth *truth)
 static void take_all(struct truth *truth)
 {
     uint64_t frame = 0, count = 0, expected = 0;
+    publish(truth);
     while (take(truth, &frame, 0)) {
         truth->is_used[frame] = true;
         count++;
@@ -195,6 +213,76 @@ static void dies(struct truth *truth, uint64_t frame)
     bough__recycler_died(&truth->recycler, frame, 1, truth->txn);
 }
 
+static bool has_free(struct truth *truth)
+{
+    uint64_t frame = 0;
+    return bough__recycler_take(&truth->recycler, &frame, 0);
+}
+
+static bool is_worthwhile(struct truth *truth, size_t enough)
+{
+    return bough__recycler_is_worthwhile(&truth->recycler, enough, bough__shm_durable(&truth->shm));
+}
+
+/* Without syncs: what was born after the newest durable state and died is free at once; what that state has is not, and
+ * is looked at once, and again when there is another. */
+TEST(what_a_loss_of_power_may_bring_back_is_kept)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    start(truth, 1);
+    truth->txn = 3;
+    publish_lazily(truth);
+    bough__recycler_died(&truth->recycler, 1001, 1, 2);
+    bough__recycler_died(&truth->recycler, 1002, 2, 3);
+    bough__recycler_died(&truth->recycler, 1003, 1, 3);
+    ck_assert(is_worthwhile(truth, 3));
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert_uint_eq(taken_frame(truth, 0), 1002);
+    ck_assert(!has_free(truth));
+    bough__recycler_settle(&truth->recycler, true);
+    /* Nothing that died since: a look would be in vain. */
+    ck_assert(!is_worthwhile(truth, 1));
+    truth->txn = 5;
+    publish_lazily(truth);
+    bough__recycler_died(&truth->recycler, 1002, 4, 5);
+    ck_assert(is_worthwhile(truth, 1) && !is_worthwhile(truth, 2));
+    publish(truth);
+    ck_assert(is_worthwhile(truth, 3));
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    for (uint64_t frame = 1001; frame <= 1003; frame++)
+        ck_assert_uint_eq(taken_frame(truth, 0), frame);
+    end(truth);
+    free(truth);
+}
+
+/* A commit pins a state, syncs, and the state is durable when it lets go: its frames are kept for the one reason and
+ * then for the other. */
+TEST(a_state_becomes_durable_while_its_frames_are_kept_for_a_reader)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    struct bough__published state;
+    int pin = 0;
+    start(truth, 1);
+    truth->txn = 3;
+    publish_lazily(truth);
+    ASSERT_OK(bough__shm_pin(&pin, &state, &truth->shm));
+    truth->txn = 4;
+    publish_lazily(truth);
+    bough__recycler_died(&truth->recycler, 1001, 2, 4);
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert(!has_free(truth));
+    bough__shm_raise_durable(&truth->shm, 3);
+    bough__shm_unpin(&truth->shm, pin);
+    for (int i = 0; i < 100; i++)
+        bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert(!has_free(truth));
+    publish(truth);
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert_uint_eq(taken_frame(truth, 0), 1001);
+    end(truth);
+    free(truth);
+}
+
 /* Frames side by side are one write and one piece for the disk. */
 TEST(a_transaction_begins_where_two_frames_are_free_side_by_side)
 {
@@ -229,6 +317,27 @@ TEST(a_transaction_begins_where_two_frames_are_free_side_by_side)
     bough__recycler_refill(&truth->recycler, &truth->shm);
     ck_assert_uint_eq(taken_frame(truth, 3), 1010);
     ck_assert_uint_eq(taken_frame(truth, 3), 1011);
+    ck_assert(!bough__recycler_take(&truth->recycler, &none, 3));
+    end(truth);
+    free(truth);
+}
+
+/* Where those without a neighbour begin is known as well after a look that found nothing new. */
+TEST(those_alone_are_known_when_others_are_used)
+{
+    struct truth *truth = calloc(1, sizeof *truth);
+    uint64_t none = 0;
+    start(truth, 1);
+    truth->txn++;
+    publish(truth);
+    const uint64_t dead[] = {1001, 1002, 1010, 1020, 1030};
+    for (unsigned i = 0; i < sizeof dead / sizeof dead[0]; i++)
+        dies(truth, dead[i]);
+    bough__recycler_refill(&truth->recycler, &truth->shm);
+    ck_assert_uint_eq(taken_frame(truth, 3), 1001);
+    ck_assert_uint_eq(taken_frame(truth, 3), 1002);
+    bough__recycler_settle(&truth->recycler, true);
+    bough__recycler_refill(&truth->recycler, &truth->shm);
     ck_assert(!bough__recycler_take(&truth->recycler, &none, 3));
     end(truth);
     free(truth);
@@ -396,7 +505,10 @@ int main(void)
 {
     const struct harness_case cases[] = {
         CASE(hands_out_what_is_free_and_nothing_else),
+        CASE(what_a_loss_of_power_may_bring_back_is_kept),
+        CASE(a_state_becomes_durable_while_its_frames_are_kept_for_a_reader),
         CASE(a_transaction_begins_where_two_frames_are_free_side_by_side),
+        CASE(those_alone_are_known_when_others_are_used),
         CASE(a_record_of_another_costs_the_same_however_much_is_free),
         CASE(what_was_not_looked_at_yet_is_free_too),
         CASE(those_that_stay_are_sorted_now_and_then),
