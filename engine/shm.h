@@ -58,7 +58,7 @@ struct bough__published {
     struct bough__node_ref top; /* of the tree below the log */
 };
 
-struct bough__shm_map; /* the mapped bytes; shm.c */
+struct bough__shm_map; /* the mapped bytes; shm_map.h */
 
 struct bough__shm {
     struct bough__shm_map *map;
