@@ -594,9 +594,11 @@ static int checkpoint(struct bough__frames *out_free, struct bough__layer *layer
     state.generation = slot.generation;
     state.frame_count = slot.frame_count;
     state.top = slot.tree.top;
+    /* Before it is published: should this process die in between, the next writer finds the state published, and would
+     * take its frames for those of a state that a loss of power does not bring back. HEADER makes him publish it. */
+    bough__shm_raise_durable(&layer->shm, slot.txn);
     bough__layer_install(layer, overlay, &slot, &state);
     bough__appender_end(appender); /* not before: see nodes.h */
-    bough__shm_raise_durable(&layer->shm, slot.txn);
     bough__shm_clear(&layer->shm, BOUGH__SHM_HEADER);
     free_frames_of(&sweep, out_free, &state);
     release_sweep(&sweep);

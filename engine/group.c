@@ -86,8 +86,8 @@ int bough__layer_resolve(struct bough__layer *layer)
     if (rc == BOUGH_OK && is_committed)
         rc = bough__layer_read_log(layer, state.txn);
     if (rc == BOUGH_OK && is_committed) {
+        bough__shm_raise_durable(&layer->shm, state.txn); /* first, as in checkpoint.c */
         bough__shm_publish(&layer->shm, &state);
-        bough__shm_raise_durable(&layer->shm, state.txn);
     }
     if (rc == BOUGH_OK)
         bough__shm_clear(&layer->shm, BOUGH__SHM_PREPARED);

@@ -176,6 +176,8 @@ size_t bough__shm_pinned(struct bough__shm *shm, uint64_t out[BOUGH__SHM_PINS], 
         oldest = txn < oldest ? txn : oldest;
         out[count++] = txn;
     }
+    /* Whoever unpins a state that he made durable has raised that number before: it is read after the pins. */
+    atomic_thread_fence(memory_order_acquire);
     qsort(out, count, sizeof *out, by_txn);
     for (size_t i = 0; i < count; i++)
         if (kept == 0 || out[i] != out[kept - 1])

@@ -121,8 +121,8 @@ static int adopt_header(struct bough__layer *layer)
             state.top = slot.tree.top;
             if (state.frame_count < slot.frame_count)
                 state.frame_count = slot.frame_count;
+            bough__shm_raise_durable(&layer->shm, slot.txn); /* first, as in checkpoint.c */
             bough__shm_publish(&layer->shm, &state);
-            bough__shm_raise_durable(&layer->shm, slot.txn);
         }
     }
     if (rc == BOUGH_OK)
@@ -829,8 +829,9 @@ void bough__txn_decide(struct bough__txn *txn, bool is_committed)
 {
     struct bough__layer *layer = txn->layer;
     if (is_committed) {
-        publish(txn, &txn->prepared, &txn->prepared_end);
+        /* First, as in checkpoint.c: it was decided, and PREPARED makes the next writer publish it. */
         bough__shm_raise_durable(&layer->shm, txn->prepared.txn);
+        publish(txn, &txn->prepared, &txn->prepared_end);
     }
     bough__shm_clear(&layer->shm, BOUGH__SHM_PREPARED);
 }

@@ -59,6 +59,12 @@ MUTANTS = [
     ("sight-grain", "files that changed a moment ago count as unchanged", "engine/sight.c",
      "    if (sight->is_unsure)\n        return true;", "    (void)sight->is_unsure;",
      "test_sight", "a_look_soon_after_a_change"),
+    ("I5-published", "a checkpoint is published before its transaction counts as durable", "engine/checkpoint.c",
+     "    bough__shm_raise_durable(&layer->shm, slot.txn);\n    bough__layer_install(layer, overlay, &slot, &state);\n"
+     "    bough__appender_end(appender); /* not before: see nodes.h */\n",
+     "    bough__layer_install(layer, overlay, &slot, &state);\n    bough__appender_end(appender);\n"
+     "    bough__shm_raise_durable(&layer->shm, slot.txn);\n",
+     "test_heirs", "killed_when_its_checkpoint_was_published"),
     ("opening-alone", "who opens a layer keeps those waiting who want another", "engine/layer.c",
      "    pthread_mutex_unlock(&space->mutex);\n    rc = attach(layer);\n    pthread_mutex_lock(&space->mutex);",
      "    rc = attach(layer);",

@@ -594,11 +594,101 @@ TEST(a_transaction_on_its_way_read_unseen)
     close_layer();
 }
 
+/* ---- killed when the state was published ---- */
+
+static int (*close_anything)(int fd);
+static uint64_t published_before;
+
+static int dying_close(int fd)
+{
+    if (bough__shm_newest(&layer->shm) > published_before)
+        _exit(SIMDISK_KILLED);
+    return close_anything(fd);
+}
+
+/* A checkpoint closes its node file when its state is published, and has not lowered the HEADER flag yet. */
+static void die_after_publishing(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        simdisk_resume(FIRST_BOOT);
+        open_layer(LAYER, NULL);
+        published_before = bough__shm_newest(&layer->shm);
+        close_anything = bough__os.close;
+        bough__os.close = dying_close;
+        ASSERT_OK(transaction(0, BULK, 'x', BOUGH__DURABLE));
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == SIMDISK_KILLED);
+}
+
+static void write_on_and_lose_power(enum simdisk_loss loss, uint64_t seed)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct bough__published state = {0};
+        simdisk_resume(FIRST_BOOT);
+        open_layer(LAYER, NULL);
+        ASSERT_OK(bough__layer_lock_writer(layer));
+        ASSERT_OK(bough__layer_prepare_writer(layer, &state));
+        bough__layer_unlock_writer(layer);
+        for (int i = 0; i < 12; i++)
+            ASSERT_OK(transaction(0, 40, 'd' + i, BOUGH__LAZY));
+        simdisk_power_loss(loss, seed);
+        _exit(0);
+    }
+    end_child(child, 0);
+}
+
+static void look_for_the_checkpoint(uint64_t seed)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct bough__snapshot snapshot = {0};
+        simdisk_resume(SECOND_BOOT);
+        open_layer(LAYER, NULL);
+        ASSERT_OK(bough__snapshot_pin(&snapshot, layer));
+        ck_assert_msg(snapshot.txn >= 3, "seed %d: transaction %d", (int)seed, (int)snapshot.txn);
+        check_pages(&snapshot, 0, 40, snapshot.txn == 3 ? 'x' : 'd' + (int)snapshot.txn - 4);
+        bough__snapshot_release(&snapshot);
+        close_layer();
+        _exit(0);
+    }
+    end_child(child, 0);
+}
+
+/* The header is durable, and others have the layer open. What is written without a sync after that must leave the
+ * header's state its frames, which a loss of power brings back. */
+TEST(killed_when_its_checkpoint_was_published)
+{
+    simdisk_share();
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct gate is_open = make_gate(), go = make_gate();
+        make_store();
+        pid_t witness = fork();
+        if (witness == 0)
+            begin_life(LAZY_WRITE, &is_open, &go);
+        wait_at(&is_open);
+        die_after_publishing();
+        write_on_and_lose_power(seed & 1 ? SIMDISK_TORN : SIMDISK_PAGES, seed);
+        kill(witness, SIGKILL);
+        end_child(witness, SIGKILL);
+        look_for_the_checkpoint(seed);
+        for (int i = 0; i < 2; i++) {
+            close(is_open.ends[i]);
+            close(go.ends[i]);
+        }
+    }
+}
+
 int main(void)
 {
     static const struct harness_case cases[] = {
         CASE(a_header_that_nobody_synced),
         CASE(killed_at_any_step),
+        CASE(killed_when_its_checkpoint_was_published),
         CASE(a_writer_goes_while_others_stay),
         CASE(promised_before_the_loss_before_the_last),
         CASE(a_writer_goes_and_its_sync_fails),
