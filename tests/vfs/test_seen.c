@@ -119,8 +119,8 @@ TEST(every_kind_of_page)
         "UPDATE big SET c = CAST(printf('%.*c', 30000, 'y') AS BLOB) WHERE id = 1",
         "UPDATE big SET k = 'another key' WHERE id = 1",
         "DELETE FROM t WHERE a BETWEEN 650 AND 750",
-        "WITH RECURSIVE n(i) AS (SELECT 3000 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) "
-        "INSERT INTO t SELECT i, hex(zeroblob(40)) FROM n",
+        ("WITH RECURSIVE n(i) AS (SELECT 3000 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) "
+         "INSERT INTO t SELECT i, hex(zeroblob(40)) FROM n"),
         "DELETE FROM t WHERE a > 100",
         "DROP INDEX u_a",
     };
@@ -160,8 +160,8 @@ TEST(the_first_page)
         "PRAGMA incremental_vacuum(3)", /* shorter */
         "PRAGMA incremental_vacuum",
         "PRAGMA default_cache_size = 333",
-        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a INTEGER PRIMARY KEY,  b)' "
-        "WHERE name = 't'; PRAGMA schema_version = 901; PRAGMA writable_schema = OFF",
+        ("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a INTEGER PRIMARY KEY,  b)' "
+         "WHERE name = 't'; PRAGMA schema_version = 901; PRAGMA writable_schema = OFF"),
         "VACUUM",
     };
     static const char *const questions[] = {
