@@ -139,13 +139,12 @@ static int follow(struct bough__file *file)
     bough__layer_close(file->layer);
     file->layer = now;
     file->is_readonly = file->is_readonly || is_protected;
-    if (is_same) { /* opened anew, without shared memory: whether its transactions are those of before nobody can say */
-        bough__seen_all(&file->seen);
-        return BOUGH_OK;
-    }
-    /* Nothing that SQLite has in its cache, and no statement that it has prepared, belongs to this state. */
+    /* Nothing that SQLite has in its cache belongs to this state for sure: who read unseen may have read a transaction
+     * that recovery took back, and whose number another has now. Nor does a statement that it has prepared, if the
+     * branch took another state. */
     memset(&file->cache, 0, sizeof(file->cache));
-    file->cookie.is_stale = true;
+    if (!is_same)
+        file->cookie.is_stale = true;
     return BOUGH_OK;
 }
 
